@@ -1,0 +1,145 @@
+#include "crypto/durable_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace oauthvault::crypto {
+namespace {
+
+constexpr mode_t kOwnerOnlyMode = S_IRUSR | S_IWUSR;
+
+// A descriptor that is closed at the end of its scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  bool Open() const { return number_ >= 0; }
+  int Number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+bool WriteAll(int file, std::span<const std::uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(file, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+bool SyncFolderOf(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.parent_path();
+  const Descriptor folder(
+      ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return folder.Open() && ::fsync(folder.Number()) == 0;
+}
+
+enum class Created : std::uint8_t { kYes, kExists, kFailed };
+
+// A new file with these bytes, synced; its name in the folder is not yet durable.
+Created CreateSynced(const std::filesystem::path& path, std::span<const std::uint8_t> bytes) {
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                               kOwnerOnlyMode));
+  if (!file.Open()) return errno == EEXIST ? Created::kExists : Created::kFailed;
+  // The mode that open was given is narrowed by the umask; this one is not.
+  const bool complete = ::fchmod(file.Number(), kOwnerOnlyMode) == 0 &&
+                        WriteAll(file.Number(), bytes) && ::fsync(file.Number()) == 0;
+  if (complete) return Created::kYes;
+  ::unlink(path.c_str());
+  return Created::kFailed;
+}
+
+}  // namespace
+
+Result<void> WriteNewFile(const std::filesystem::path& path, std::span<const std::uint8_t> bytes) {
+  switch (CreateSynced(path, bytes)) {
+    case Created::kExists:
+      return Fail(Code::kConflict, "the file exists already", Subject::Path(path.string()));
+    case Created::kFailed:
+      return Fail(Code::kUnavailable, "the file cannot be written", Subject::Path(path.string()));
+    case Created::kYes: break;
+  }
+  if (!SyncFolderOf(path)) {
+    ::unlink(path.c_str());
+    return Fail(Code::kUnavailable, "the folder of the new file cannot be synced",
+                Subject::Path(path.string()));
+  }
+  return {};
+}
+
+Result<void> PlaceFile(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
+                       Existing existing) {
+  std::filesystem::path temporary = path;
+  temporary += ".tmp";
+  // A crash may have left one, with any content and mode.
+  ::unlink(temporary.c_str());
+  if (CreateSynced(temporary, bytes) != Created::kYes) {
+    return Fail(Code::kUnavailable, "the temporary file cannot be written",
+                Subject::Path(temporary.string()));
+  }
+  // A link, unlike a rename, does not take the place of another file.
+  const bool placed = existing == Existing::kRefuse
+                          ? ::link(temporary.c_str(), path.c_str()) == 0
+                          : ::rename(temporary.c_str(), path.c_str()) == 0;
+  const bool taken = !placed && errno == EEXIST;
+  if (!placed || existing == Existing::kRefuse) ::unlink(temporary.c_str());
+  if (taken) {
+    return Fail(Code::kConflict, "another file is in the place", Subject::Path(path.string()));
+  }
+  if (!placed) {
+    return Fail(Code::kUnavailable, "the file cannot be put in its place",
+                Subject::Path(path.string()));
+  }
+  if (!SyncFolderOf(path)) {
+    return Fail(Code::kUnavailable, "the folder of the replaced file cannot be synced",
+                Subject::Path(path.string()));
+  }
+  return {};
+}
+
+Result<SecretBytes> ReadFileBytes(const std::filesystem::path& path, std::size_t limit_bytes,
+                                  FileAccess access) {
+  const auto invalid = [&](Text text) {
+    return Fail(Code::kInvalid, text, Subject::Path(path.string()));
+  };
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!file.Open()) {
+    return invalid(errno == ENOENT ? Text("there is no such file")
+                                   : Text("the file cannot be opened"));
+  }
+  struct stat status {};
+  if (::fstat(file.Number(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    return invalid("not a regular file");
+  }
+  if (access == FileAccess::kOwnerOnly && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return invalid("the file is open to group or others");
+  }
+  if (std::cmp_greater(status.st_size, limit_bytes)) return invalid("the file is too large");
+  SecretBytes bytes(static_cast<std::size_t>(status.st_size));
+  const bool complete = bytes.Fill([&](std::span<std::uint8_t> rest) {
+    while (!rest.empty()) {
+      const ssize_t got = ::read(file.Number(), rest.data(), rest.size());
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) return false;
+      rest = rest.subspan(static_cast<std::size_t>(got));
+    }
+    return true;
+  });
+  if (!complete) return invalid("the file cannot be read");
+  return bytes;
+}
+
+}  // namespace oauthvault::crypto
