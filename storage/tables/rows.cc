@@ -1,0 +1,419 @@
+#include "storage/tables/rows.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace oauthvault::storage {
+namespace {
+
+// Field numbers, one enumeration a table. They are stored: a number is never given to another
+// meaning. FORMAT.md lists them.
+enum class ProjectField : std::uint8_t { kId = 1, kTitle = 2, kCreatedAt = 3, kCreatedBy = 4 };
+
+enum class ComponentField : std::uint8_t {
+  kId = 1,
+  kTitle = 2,
+  kOauthVersion = 3,
+  kAppKey = 4,
+  kAuthUrl = 5,
+  kTokenUrl = 6,
+  kRequestTokenUrl = 7,
+  kRiveryDatasourceId = 8,
+  kRiveryConnectionType = 9,
+  kRotating = 10,
+  kCreatedAt = 11,
+  kCreatedBy = 12,
+};
+
+enum class GrantField : std::uint8_t {
+  kPrincipal = 1,
+  kProject = 2,
+  kComponent = 3,
+  kRights = 4,
+  kCreatedAt = 5,
+  kCreatedBy = 6,
+};
+
+enum class IdentityField : std::uint8_t {
+  kSerial = 1,
+  kPrincipal = 2,
+  kIssuedAt = 3,
+  kExpiresAt = 4,
+  kRevokedAt = 5,
+  kIssuedBy = 6,
+};
+
+enum class CredentialsField : std::uint8_t {
+  kProject = 1,
+  kComponent = 2,
+  kId = 3,
+  kAuthorizedFor = 4,
+  kCreatorId = 5,
+  kCreatorDescription = 6,
+  kCreatedAt = 7,
+  kOauthVersion = 8,
+  kAppKey = 9,
+  kTokenEndpoint = 10,
+  kClientId = 11,
+  kObtainedAt = 12,
+  kForeignClient = 13,
+};
+
+enum class AccountField : std::uint8_t {
+  kId = 1,
+  kBaseUrl = 2,
+  kProjects = 3,
+  kUpdatedAt = 4,
+  kUpdatedBy = 5,
+};
+
+enum class AttemptField : std::uint8_t {
+  kProject = 1,
+  kComponent = 2,
+  kId = 3,
+  kAccount = 4,
+  kOauthId = 5,
+  kState = 6,
+  kAuthorize = 7,
+  kConnect = 8,
+  kFailure = 9,
+  kConnectionName = 10,
+  kAuthorizedFor = 11,
+  kPrincipal = 12,
+  kCreatedAt = 13,
+  kUpdatedAt = 14,
+  kExpiresAt = 15,
+  kValidity = 16,
+  kKnownIds = 17,
+  kConnectionId = 18,
+};
+
+enum class ConnectionField : std::uint8_t {
+  kProject = 1,
+  kComponent = 2,
+  kAccount = 3,
+  kConnectionId = 4,
+  kCrossId = 5,
+  kName = 6,
+  kConnectionType = 7,
+  kOauthId = 8,
+  kWrittenVersion = 9,
+  kWrittenFingerprint = 10,
+  kCreatedAt = 11,
+  kUpdatedAt = 12,
+};
+
+enum class AuthorityField : std::uint8_t { kTrustDomain = 1, kCertificate = 2, kCreatedAt = 3 };
+
+template <class Field>
+constexpr std::uint8_t Number(Field field) {
+  return static_cast<std::uint8_t>(field);
+}
+
+// Text that must be an id. What is stored was checked once, so another text is damage, not input.
+template <class T, class Field>
+Result<T> IdIn(const FieldReader& fields, Field field) {
+  Result<T> id = T::Parse(fields.Text(Number(field)));
+  if (!id) {
+    return Fail(Code::kCorrupt, "a row's text is no id where one must stand",
+                Subject::Number(Number(field)));
+  }
+  return id;
+}
+
+bool IsIdOrAny(std::string_view text) { return text == "*" || IsValidId(text); }
+
+}  // namespace
+
+void Project::Encode(FieldWriter& fields) const {
+  using enum ProjectField;
+  fields.Put(Number(kId), id.Str());
+  fields.Put(Number(kTitle), title);
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kCreatedBy), created_by);
+}
+
+Result<Project> Project::Decode(const FieldReader& fields) {
+  using enum ProjectField;
+  Result<ProjectId> id = IdIn<ProjectId>(fields, kId);
+  if (!id) return Fail(std::move(id));
+  return Project{
+      .id = std::move(*id),
+      .title = fields.Text(Number(kTitle)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .created_by = fields.Text(Number(kCreatedBy)),
+  };
+}
+
+void Component::Encode(FieldWriter& fields) const {
+  using enum ComponentField;
+  fields.Put(Number(kId), id.Str());
+  fields.Put(Number(kTitle), title);
+  fields.Put(Number(kOauthVersion), oauth_version);
+  fields.Put(Number(kAppKey), app_key);
+  fields.Put(Number(kAuthUrl), auth_url);
+  fields.Put(Number(kTokenUrl), token_url);
+  fields.Put(Number(kRequestTokenUrl), request_token_url);
+  fields.Put(Number(kRiveryDatasourceId), rivery_datasource_id);
+  fields.Put(Number(kRiveryConnectionType), rivery_connection_type);
+  fields.Put(Number(kRotating), rotating);
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kCreatedBy), created_by);
+}
+
+Result<Component> Component::Decode(const FieldReader& fields) {
+  using enum ComponentField;
+  Result<ComponentId> id = IdIn<ComponentId>(fields, kId);
+  if (!id) return Fail(std::move(id));
+  return Component{
+      .id = std::move(*id),
+      .title = fields.Text(Number(kTitle)),
+      .oauth_version = fields.Text(Number(kOauthVersion)),
+      .app_key = fields.Text(Number(kAppKey)),
+      .auth_url = fields.Text(Number(kAuthUrl)),
+      .token_url = fields.Text(Number(kTokenUrl)),
+      .request_token_url = fields.Text(Number(kRequestTokenUrl)),
+      .rivery_datasource_id = fields.Text(Number(kRiveryDatasourceId)),
+      .rivery_connection_type = fields.Text(Number(kRiveryConnectionType)),
+      .rotating = fields.Flag(Number(kRotating)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .created_by = fields.Text(Number(kCreatedBy)),
+  };
+}
+
+void Grant::Encode(FieldWriter& fields) const {
+  using enum GrantField;
+  fields.Put(Number(kPrincipal), principal);
+  fields.Put(Number(kProject), project);
+  fields.Put(Number(kComponent), component);
+  fields.Put(Number(kRights), std::span<const std::string>(rights));
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kCreatedBy), created_by);
+}
+
+Result<Grant> Grant::Decode(const FieldReader& fields) {
+  using enum GrantField;
+  Grant grant{
+      .principal = fields.Text(Number(kPrincipal)),
+      .project = fields.Text(Number(kProject)),
+      .component = fields.Text(Number(kComponent)),
+      .rights = fields.Texts(Number(kRights)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .created_by = fields.Text(Number(kCreatedBy)),
+  };
+  if (!IsIdOrAny(grant.project) || !IsIdOrAny(grant.component)) {
+    return Fail(Code::kCorrupt, "a grant's project or component is neither an id nor *");
+  }
+  return grant;
+}
+
+void Identity::Encode(FieldWriter& fields) const {
+  using enum IdentityField;
+  fields.Put(Number(kSerial), serial);
+  fields.Put(Number(kPrincipal), principal);
+  fields.Put(Number(kIssuedAt), issued_at_s);
+  fields.Put(Number(kExpiresAt), expires_at_s);
+  fields.Put(Number(kRevokedAt), revoked_at_s);
+  fields.Put(Number(kIssuedBy), issued_by);
+}
+
+Result<Identity> Identity::Decode(const FieldReader& fields) {
+  using enum IdentityField;
+  return Identity{
+      .serial = fields.Text(Number(kSerial)),
+      .principal = fields.Text(Number(kPrincipal)),
+      .issued_at_s = fields.Signed(Number(kIssuedAt)),
+      .expires_at_s = fields.Signed(Number(kExpiresAt)),
+      .revoked_at_s = fields.Signed(Number(kRevokedAt)),
+      .issued_by = fields.Text(Number(kIssuedBy)),
+  };
+}
+
+void Credentials::Encode(FieldWriter& fields) const {
+  using enum CredentialsField;
+  fields.Put(Number(kProject), project.Str());
+  fields.Put(Number(kComponent), component.Str());
+  fields.Put(Number(kId), id.Str());
+  fields.Put(Number(kAuthorizedFor), authorized_for);
+  fields.Put(Number(kCreatorId), creator_id);
+  fields.Put(Number(kCreatorDescription), creator_description);
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kOauthVersion), oauth_version);
+  fields.Put(Number(kAppKey), app_key);
+  fields.Put(Number(kTokenEndpoint), token_endpoint);
+  fields.Put(Number(kClientId), client_id);
+  fields.Put(Number(kObtainedAt), obtained_at_s);
+  fields.Put(Number(kForeignClient), foreign_client);
+}
+
+Result<Credentials> Credentials::Decode(const FieldReader& fields) {
+  using enum CredentialsField;
+  Result<ProjectId> project = IdIn<ProjectId>(fields, kProject);
+  if (!project) return Fail(std::move(project));
+  Result<ComponentId> component = IdIn<ComponentId>(fields, kComponent);
+  if (!component) return Fail(std::move(component));
+  Result<OauthId> id = IdIn<OauthId>(fields, kId);
+  if (!id) return Fail(std::move(id));
+  return Credentials{
+      .project = std::move(*project),
+      .component = std::move(*component),
+      .id = std::move(*id),
+      .authorized_for = fields.Text(Number(kAuthorizedFor)),
+      .creator_id = fields.Text(Number(kCreatorId)),
+      .creator_description = fields.Text(Number(kCreatorDescription)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .oauth_version = fields.Text(Number(kOauthVersion)),
+      .app_key = fields.Text(Number(kAppKey)),
+      .token_endpoint = fields.Text(Number(kTokenEndpoint)),
+      .client_id = fields.Text(Number(kClientId)),
+      .obtained_at_s = fields.Signed(Number(kObtainedAt)),
+      .foreign_client = fields.Flag(Number(kForeignClient)),
+  };
+}
+
+void Account::Encode(FieldWriter& fields) const {
+  using enum AccountField;
+  fields.Put(Number(kId), id.Str());
+  fields.Put(Number(kBaseUrl), base_url);
+  fields.Put(Number(kProjects), std::span<const std::string>(projects));
+  fields.Put(Number(kUpdatedAt), updated_at_s);
+  fields.Put(Number(kUpdatedBy), updated_by);
+}
+
+Result<Account> Account::Decode(const FieldReader& fields) {
+  using enum AccountField;
+  Result<AccountId> id = IdIn<AccountId>(fields, kId);
+  if (!id) return Fail(std::move(id));
+  Account account{
+      .id = std::move(*id),
+      .base_url = fields.Text(Number(kBaseUrl)),
+      .projects = fields.Texts(Number(kProjects)),
+      .updated_at_s = fields.Signed(Number(kUpdatedAt)),
+      .updated_by = fields.Text(Number(kUpdatedBy)),
+  };
+  if (!std::all_of(account.projects.begin(), account.projects.end(), IsIdOrAny)) {
+    return Fail(Code::kCorrupt, "a project of an account is neither an id nor *");
+  }
+  return account;
+}
+
+void Attempt::Encode(FieldWriter& fields) const {
+  using enum AttemptField;
+  fields.Put(Number(kProject), project.Str());
+  fields.Put(Number(kComponent), component.Str());
+  fields.Put(Number(kId), id.Str());
+  fields.Put(Number(kAccount), account.Str());
+  fields.Put(Number(kOauthId), oauth_id.Str());
+  fields.Put(Number(kState), static_cast<std::uint64_t>(state));
+  fields.Put(Number(kAuthorize), authorize);
+  fields.Put(Number(kConnect), connect);
+  fields.Put(Number(kFailure), failure);
+  fields.Put(Number(kConnectionName), connection_name);
+  fields.Put(Number(kAuthorizedFor), authorized_for);
+  fields.Put(Number(kPrincipal), principal);
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kUpdatedAt), updated_at_s);
+  fields.Put(Number(kExpiresAt), expires_at_s);
+  fields.Put(Number(kValidity), validity_s);
+  fields.Put(Number(kKnownIds), std::span<const std::string>(known_ids));
+  fields.Put(Number(kConnectionId), connection_id);
+}
+
+Result<Attempt> Attempt::Decode(const FieldReader& fields) {
+  using enum AttemptField;
+  Result<ProjectId> project = IdIn<ProjectId>(fields, kProject);
+  if (!project) return Fail(std::move(project));
+  Result<ComponentId> component = IdIn<ComponentId>(fields, kComponent);
+  if (!component) return Fail(std::move(component));
+  Result<AttemptId> id = IdIn<AttemptId>(fields, kId);
+  if (!id) return Fail(std::move(id));
+  Result<AccountId> account = IdIn<AccountId>(fields, kAccount);
+  if (!account) return Fail(std::move(account));
+  Result<OauthId> oauth_id = IdIn<OauthId>(fields, kOauthId);
+  if (!oauth_id) return Fail(std::move(oauth_id));
+  const std::uint64_t state = fields.Number(Number(kState));
+  if (state < static_cast<std::uint64_t>(AttemptState::kNew) ||
+      state > static_cast<std::uint64_t>(AttemptState::kUnclear)) {
+    return Fail(Code::kCorrupt, "an attempt's state is unknown");
+  }
+  return Attempt{
+      .project = std::move(*project),
+      .component = std::move(*component),
+      .id = std::move(*id),
+      .account = std::move(*account),
+      .oauth_id = std::move(*oauth_id),
+      .state = static_cast<AttemptState>(state),
+      .authorize = fields.Flag(Number(kAuthorize)),
+      .connect = fields.Flag(Number(kConnect)),
+      .failure = fields.Text(Number(kFailure)),
+      .connection_name = fields.Text(Number(kConnectionName)),
+      .authorized_for = fields.Text(Number(kAuthorizedFor)),
+      .principal = fields.Text(Number(kPrincipal)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .updated_at_s = fields.Signed(Number(kUpdatedAt)),
+      .expires_at_s = fields.Signed(Number(kExpiresAt)),
+      .validity_s = fields.Signed(Number(kValidity)),
+      .known_ids = fields.Texts(Number(kKnownIds)),
+      .connection_id = fields.Text(Number(kConnectionId)),
+  };
+}
+
+void Connection::Encode(FieldWriter& fields) const {
+  using enum ConnectionField;
+  fields.Put(Number(kProject), project.Str());
+  fields.Put(Number(kComponent), component.Str());
+  fields.Put(Number(kAccount), account.Str());
+  fields.Put(Number(kConnectionId), connection_id);
+  fields.Put(Number(kCrossId), cross_id);
+  fields.Put(Number(kName), name);
+  fields.Put(Number(kConnectionType), connection_type);
+  fields.Put(Number(kOauthId), oauth_id.Str());
+  fields.Put(Number(kWrittenVersion), written_version);
+  fields.Put(Number(kWrittenFingerprint), written_fingerprint);
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kUpdatedAt), updated_at_s);
+}
+
+Result<Connection> Connection::Decode(const FieldReader& fields) {
+  using enum ConnectionField;
+  Result<ProjectId> project = IdIn<ProjectId>(fields, kProject);
+  if (!project) return Fail(std::move(project));
+  Result<ComponentId> component = IdIn<ComponentId>(fields, kComponent);
+  if (!component) return Fail(std::move(component));
+  Result<AccountId> account = IdIn<AccountId>(fields, kAccount);
+  if (!account) return Fail(std::move(account));
+  Result<OauthId> oauth_id = IdIn<OauthId>(fields, kOauthId);
+  if (!oauth_id) return Fail(std::move(oauth_id));
+  return Connection{
+      .project = std::move(*project),
+      .component = std::move(*component),
+      .account = std::move(*account),
+      .connection_id = fields.Text(Number(kConnectionId)),
+      .cross_id = fields.Text(Number(kCrossId)),
+      .name = fields.Text(Number(kName)),
+      .connection_type = fields.Text(Number(kConnectionType)),
+      .oauth_id = std::move(*oauth_id),
+      .written_version = fields.Number(Number(kWrittenVersion)),
+      .written_fingerprint = fields.Text(Number(kWrittenFingerprint)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .updated_at_s = fields.Signed(Number(kUpdatedAt)),
+  };
+}
+
+void Authority::Encode(FieldWriter& fields) const {
+  using enum AuthorityField;
+  fields.Put(Number(kTrustDomain), trust_domain);
+  fields.Put(Number(kCertificate), certificate_pem);
+  fields.Put(Number(kCreatedAt), created_at_s);
+}
+
+Result<Authority> Authority::Decode(const FieldReader& fields) {
+  using enum AuthorityField;
+  return Authority{
+      .trust_domain = fields.Text(Number(kTrustDomain)),
+      .certificate_pem = fields.Text(Number(kCertificate)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+  };
+}
+
+}  // namespace oauthvault::storage

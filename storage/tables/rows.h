@@ -1,0 +1,269 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "crypto/error.h"
+#include "crypto/keyring.h"
+#include "storage/names.h"
+#include "storage/tables/fields.h"
+
+/// The rows of the vault, one struct a table. Each says its table number, its names (which make the
+/// row key and stand inside, too, so that a moved row is noticed), the owner whose KEK seals it,
+/// and the numbered fields of its meta part. What is secret stands in no struct: it goes in and out
+/// beside it as SecretBytes (`Secrets`). FORMAT.md lists the numbers.
+namespace oauthvault::storage {
+
+/// Table numbers, the first byte of each row key. Never used again for another table.
+enum class TableId : std::uint8_t {
+  kProjects = 1,
+  kComponents = 2,
+  kGrants = 3,
+  kIdentities = 4,
+  kCredentials = 5,
+  kAccounts = 6,
+  kAttempts = 7,
+  kConnections = 8,
+  kAuthority = 9,
+};
+
+/// A tenant.
+struct Project {
+  static constexpr TableId kTable = TableId::kProjects;
+  static constexpr Text kNotFound = "no such project";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  ProjectId id;
+  std::string title;  ///< for people, at most kMaxTextSize
+  std::int64_t created_at_s = 0;
+  std::string created_by;  ///< principal
+
+  static crypto::RowNames Names(const ProjectId& id) { return {id.Str(), {}, {}}; }
+  crypto::RowNames Names() const { return Names(id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Project> Decode(const FieldReader& fields);
+  bool operator==(const Project&) const = default;
+};
+
+/// A registered extension: its OAuth app and its Rivery names. Secret part kAppSecret: the app
+/// secret.
+struct Component {
+  static constexpr TableId kTable = TableId::kComponents;
+  static constexpr Text kNotFound = "no such component";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  ComponentId id;
+  std::string title;
+  std::string oauth_version = "2.0";  ///< 1.0, 2.0, facebook, quickbooks
+  std::string app_key;                ///< the OAuth client id
+  std::string auth_url;               ///< authorization endpoint
+  std::string token_url;              ///< token endpoint
+  std::string request_token_url;      ///< OAuth 1.0 only
+  std::string rivery_datasource_id;   ///< `gspreadsheet`; empty: not for Rivery
+  std::string rivery_connection_type;
+  bool rotating = false;  ///< the provider gives a new refresh token with every refresh
+  std::int64_t created_at_s = 0;
+  std::string created_by;
+
+  static crypto::RowNames Names(const ComponentId& id) { return {{}, id.Str(), {}}; }
+  crypto::RowNames Names() const { return Names(id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Component> Decode(const FieldReader& fields);
+  bool operator==(const Component&) const = default;
+};
+
+/// Principal P has rights R on (project, component).
+struct Grant {
+  static constexpr TableId kTable = TableId::kGrants;
+  static constexpr Text kNotFound = "no such grant";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  std::string principal;            ///< canonical text of a principal, at most 512 bytes
+  std::string project;              ///< an id, or `*` (runners and automation)
+  std::string component;            ///< an id, or `*`
+  std::vector<std::string> rights;  ///< store, describe, reveal, encrypt, connect; sorted
+  std::int64_t created_at_s = 0;
+  std::string created_by;
+
+  static crypto::RowNames Names(const std::string& principal, const std::string& project,
+                                const std::string& component) {
+    return {project, component, {principal}};
+  }
+  crypto::RowNames Names() const { return Names(principal, project, component); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Grant> Decode(const FieldReader& fields);
+  bool operator==(const Grant&) const = default;
+};
+
+/// A certificate that the built-in CA issued.
+struct Identity {
+  static constexpr TableId kTable = TableId::kIdentities;
+  static constexpr Text kNotFound = "no such identity";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  std::string serial;     ///< lower-case hex, 32 digits
+  std::string principal;  ///< the SPIFFE id in it
+  std::int64_t issued_at_s = 0;
+  std::int64_t expires_at_s = 0;
+  std::int64_t revoked_at_s = 0;  ///< 0: not revoked
+  std::string issued_by;
+
+  static crypto::RowNames Names(const std::string& serial) { return {{}, {}, {serial}}; }
+  crypto::RowNames Names() const { return Names(serial); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Identity> Decode(const FieldReader& fields);
+  bool operator==(const Identity&) const = default;
+};
+
+/// One stored authorization. Secret parts: kData (`#data`), and kAppSecret where these credentials
+/// have an app of their own.
+struct Credentials {
+  static constexpr TableId kTable = TableId::kCredentials;
+  static constexpr Text kNotFound = "no such credentials";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kProject;
+  ProjectId project;
+  ComponentId component;
+  OauthId id;
+  std::string authorized_for;
+  std::string creator_id;           ///< principal, set by the daemon
+  std::string creator_description;  ///< free text, at most kMaxTextSize
+  std::int64_t created_at_s = 0;
+  std::string oauth_version;
+  std::string app_key;         ///< their own client id; empty: the component's
+  std::string token_endpoint;  ///< granted_through: where the authorization came from
+  std::string client_id;       ///< granted_through: for which OAuth client
+  std::int64_t obtained_at_s = 0;
+  bool foreign_client = false;  ///< authorized for Rivery's OAuth client: cannot be refreshed here
+
+  static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
+                                const OauthId& id) {
+    return {project.Str(), component.Str(), {id.Str()}};
+  }
+  crypto::RowNames Names() const { return Names(project, component, id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Credentials> Decode(const FieldReader& fields);
+  bool operator==(const Credentials&) const = default;
+};
+
+/// A Rivery account. Secret part kData: the API token.
+struct Account {
+  static constexpr TableId kTable = TableId::kAccounts;
+  static constexpr Text kNotFound = "no such account";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  AccountId id;
+  std::string base_url;               ///< without a trailing slash
+  std::vector<std::string> projects;  ///< who may use it: ids, or one `*`
+  std::int64_t updated_at_s = 0;
+  std::string updated_by;
+
+  static crypto::RowNames Names(const AccountId& id) { return {{}, {}, {id.Str()}}; }
+  crypto::RowNames Names() const { return Names(id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Account> Decode(const FieldReader& fields);
+  bool operator==(const Account&) const = default;
+};
+
+/// One durable run of the Rivery flow, or of a part. The numbers are stored.
+enum class AttemptState : std::uint8_t {
+  kNew = 1,
+  kStarted = 2,
+  kStored = 3,
+  kCreating = 4,
+  kCreated = 5,
+  kFailed = 6,
+  kUnclear = 7,
+};
+
+/// Secret part kData, while it is started only: pull_id, a line feed, auth_uri.
+struct Attempt {
+  static constexpr TableId kTable = TableId::kAttempts;
+  static constexpr Text kNotFound = "no such attempt";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kProject;
+  ProjectId project;
+  ComponentId component;
+  AttemptId id;
+  AccountId account;
+  OauthId oauth_id;             ///< under which the credentials are, or will be, stored
+  AttemptState state = AttemptState::kNew;
+  bool authorize = false;       ///< begins at new, and obtains credentials
+  bool connect = false;         ///< ends at created, and makes a connection
+  std::string failure;          ///< the reason, when failed: a fixed word (`cancelled`, ..)
+  std::string connection_name;  ///< where connect
+  std::string authorized_for;
+  std::string principal;               ///< who asked; decided again before each use of a secret
+  std::int64_t created_at_s = 0;
+  std::int64_t updated_at_s = 0;
+  std::int64_t expires_at_s = 0;       ///< when the consent link ends
+  std::int64_t validity_s = 0;         ///< how long the link was asked for
+  std::vector<std::string> known_ids;  ///< connections of this type and name before the create
+  std::string connection_id;           ///< Rivery's `_id`, when created
+
+  static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
+                                const AttemptId& id) {
+    return {project.Str(), component.Str(), {id.Str()}};
+  }
+  crypto::RowNames Names() const { return Names(project, component, id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Attempt> Decode(const FieldReader& fields);
+  bool operator==(const Attempt&) const = default;
+};
+
+/// What a stored authorization became in Rivery.
+struct Connection {
+  static constexpr TableId kTable = TableId::kConnections;
+  static constexpr Text kNotFound = "no such connection";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kProject;
+  ProjectId project;
+  ComponentId component;
+  AccountId account;
+  std::string connection_id;  ///< Rivery's `_id`, 24 hex digits
+  std::string cross_id;
+  std::string name;
+  std::string connection_type;
+  OauthId oauth_id;                    ///< the credentials it holds
+  std::uint64_t written_version = 0;   ///< record version of them last written to Rivery
+  std::string written_fingerprint;     ///< hex, of the body last written
+  std::int64_t created_at_s = 0;
+  std::int64_t updated_at_s = 0;
+
+  static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
+                                const AccountId& account, const std::string& connection_id) {
+    return {project.Str(), component.Str(), {account.Str(), connection_id}};
+  }
+  crypto::RowNames Names() const { return Names(project, component, account, connection_id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Connection> Decode(const FieldReader& fields);
+  bool operator==(const Connection&) const = default;
+};
+
+/// The built-in CA. Secret part kData: its private key in PEM.
+struct Authority {
+  static constexpr TableId kTable = TableId::kAuthority;
+  static constexpr Text kNotFound = "the vault has no certificate authority";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  std::string trust_domain;
+  std::string certificate_pem;
+  std::int64_t created_at_s = 0;
+
+  static crypto::RowNames Names(const std::string& trust_domain) {
+    return {{}, {}, {trust_domain}};
+  }
+  crypto::RowNames Names() const { return Names(trust_domain); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Authority> Decode(const FieldReader& fields);
+  bool operator==(const Authority&) const = default;
+};
+
+/// Free text of a row has at most this many bytes of UTF-8.
+inline constexpr std::size_t kMaxTextSize = 1024;
+
+/// What a table needs of its row type.
+template <class R>
+concept Row = requires(const R& row, FieldWriter& writer, const FieldReader& reader) {
+  { R::kTable } -> std::convertible_to<TableId>;
+  { row.Names() } -> std::same_as<crypto::RowNames>;
+  { R::kOwner } -> std::convertible_to<crypto::OwnerKind>;
+  { R::kNotFound } -> std::convertible_to<Text>;
+  row.Encode(writer);
+  { R::Decode(reader) } -> std::same_as<Result<R>>;
+};
+
+}  // namespace oauthvault::storage

@@ -1,0 +1,112 @@
+#include "storage/tables/store.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <span>
+
+namespace oauthvault::storage {
+namespace {
+
+constexpr int kTokenVariant = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
+
+std::string TokenOf(const crypto::RowKey& key) {
+  std::string token(sodium_base64_ENCODED_LEN(crypto::kRowKeySize, kTokenVariant), '\0');
+  sodium_bin2base64(token.data(), token.size(), key.bytes.data(), key.bytes.size(), kTokenVariant);
+  token.pop_back();  // the terminating zero
+  return token;
+}
+
+Result<crypto::RowKey> KeyIn(std::string_view token, std::span<const std::uint8_t> prefix) {
+  crypto::RowKey key;
+  std::size_t size_bytes = 0;
+  const char* end = nullptr;
+  if (sodium_base642bin(key.bytes.data(), key.bytes.size(), token.data(), token.size(), nullptr,
+                        &size_bytes, &end, kTokenVariant) != 0 ||
+      end != token.data() + token.size() || size_bytes != key.bytes.size()) {
+    return Fail(Code::kInvalid, "the page token is not one that a listing gave");
+  }
+  // A token of another listing would begin somewhere before or behind all rows of this one.
+  if (!std::equal(prefix.begin(), prefix.end(), key.bytes.begin())) {
+    return Fail(Code::kInvalid, "the page token belongs to another listing");
+  }
+  return key;
+}
+
+std::optional<crypto::SecretBytes> CloneOf(const std::optional<crypto::SecretBytes>& secret) {
+  if (!secret) return std::nullopt;
+  return secret->Clone();
+}
+
+}  // namespace
+
+Secrets Secrets::Clone() const { return {CloneOf(data), CloneOf(app_secret)}; }
+
+Result<std::uint64_t> Store::Commit(Batch batch) {
+  std::vector<Change> changes;
+  changes.reserve(batch.pending_.size());
+  for (Batch::Pending& pending : batch.pending_) {
+    Change change{keyring_.KeyOf(static_cast<std::uint8_t>(pending.table), pending.names),
+                  pending.expect, std::nullopt};
+    if (pending.meta) {
+      const crypto::PlainParts parts{std::move(*pending.meta), std::move(pending.secrets.data),
+                                     std::move(pending.secrets.app_secret)};
+      Result<crypto::SealedRow> sealed =
+          keyring_.Seal(pending.owner, change.key, pending.version, parts);
+      if (!sealed) return Fail(std::move(sealed));
+      change.row = std::move(*sealed);
+    }
+    changes.push_back(std::move(change));
+  }
+  return engine_.Commit(std::move(changes));
+}
+
+Result<std::optional<crypto::SealedRow>> Store::ReadOne(const crypto::RowKey& key) const {
+  Result<std::vector<std::optional<crypto::SealedRow>>> rows = engine_.Read(std::span(&key, 1));
+  if (!rows) return Fail(std::move(rows));
+  return std::move(rows->front());
+}
+
+Result<Store::RawPage> Store::ScanPage(TableId table, std::string_view project,
+                                       std::string_view component, std::string_view page_token,
+                                       std::size_t page_size) const {
+  const std::vector<std::uint8_t> prefix =
+      keyring_.PrefixOf(static_cast<std::uint8_t>(table), project, component);
+  std::optional<crypto::RowKey> after;
+  if (!page_token.empty()) {
+    Result<crypto::RowKey> key = KeyIn(page_token, prefix);
+    if (!key) return Fail(std::move(key));
+    after = *key;
+  }
+  const std::size_t wanted =
+      page_size == 0 ? kDefaultPageSize : std::min(page_size, kMaxPageSize);
+  // One more than wanted tells whether a next page has anything.
+  static_assert(kMaxPageSize < kMaxScanRows);
+  Result<std::vector<KeyedRow>> rows = engine_.Scan(prefix, after, wanted + 1);
+  if (!rows) return Fail(std::move(rows));
+  RawPage page{std::move(*rows), {}};
+  if (page.rows.size() > wanted) {
+    page.rows.erase(page.rows.begin() + static_cast<std::ptrdiff_t>(wanted), page.rows.end());
+    page.next = TokenOf(page.rows.back().key);
+  }
+  return page;
+}
+
+Result<Secrets> Store::OpenAll(const crypto::Owner& owner, const crypto::RowKey& key,
+                               const crypto::SealedRow& sealed) const {
+  Secrets secrets;
+  if (sealed.Has(crypto::Part::kData)) {
+    Result<crypto::SecretBytes> data = keyring_.Open(owner, key, sealed, crypto::Part::kData);
+    if (!data) return Fail(std::move(data));
+    secrets.data = std::move(*data);
+  }
+  if (sealed.Has(crypto::Part::kAppSecret)) {
+    Result<crypto::SecretBytes> app_secret =
+        keyring_.Open(owner, key, sealed, crypto::Part::kAppSecret);
+    if (!app_secret) return Fail(std::move(app_secret));
+    secrets.app_secret = std::move(*app_secret);
+  }
+  return secrets;
+}
+
+}  // namespace oauthvault::storage

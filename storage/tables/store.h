@@ -1,0 +1,203 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "crypto/error.h"
+#include "crypto/keyring.h"
+#include "crypto/sealed.h"
+#include "storage/engine.h"
+#include "storage/tables/rows.h"
+
+namespace oauthvault::storage {
+
+/// The secret parts of a row on their way in.
+struct Secrets {
+  std::optional<crypto::SecretBytes> data;
+  std::optional<crypto::SecretBytes> app_secret;
+
+  Secrets Clone() const;
+};
+
+/// A row that was read: its fields, its version, and the sealed whole from which secrets open.
+template <Row R>
+struct Stored {
+  R row;
+  std::uint64_t version;
+  crypto::RowKey key;
+  crypto::SealedRow sealed;
+};
+
+/// A page of a listing. `next` goes into the following call; empty at the end.
+template <Row R>
+struct Page {
+  std::vector<Stored<R>> rows;
+  std::string next;
+};
+
+/// A page holds at most this many rows; 0 in a request means kDefaultPageSize.
+inline constexpr std::size_t kMaxPageSize = 500;
+inline constexpr std::size_t kDefaultPageSize = 100;
+
+/// Whose KEK seals the rows of R in `project` (not used where the vault owns them).
+template <Row R>
+crypto::Owner OwnerOf(std::string_view project) {
+  return R::kOwner == crypto::OwnerKind::kProject ? crypto::Owner::Project(project)
+                                                  : crypto::Owner::Vault();
+}
+
+/// Changes that are committed together.
+class Batch {
+ public:
+  /// The row must not be there yet.
+  template <Row R>
+  void Insert(const R& row, Secrets secrets = {}) {
+    Add(row, Expect::Absent(), 1, std::move(secrets));
+  }
+  /// The row must stand at `version`; the new one gets the next. Secret parts are those given, no
+  /// others: what is to stay must be given again (`Store::OpenSecrets`).
+  template <Row R>
+  void Replace(const R& row, std::uint64_t version, Secrets secrets = {}) {
+    Add(row, Expect::Version(version), version + 1, std::move(secrets));
+  }
+  /// The row must stand at `version`.
+  template <Row R>
+  void Remove(const R& row, std::uint64_t version) {
+    pending_.push_back({R::kTable, row.Names(), OwnerOf<R>(row.Names().project),
+                        Expect::Version(version), 0, std::nullopt, {}});
+  }
+
+ private:
+  friend class Store;
+  struct Pending {
+    TableId table;
+    crypto::RowNames names;
+    crypto::Owner owner;
+    Expect expect;
+    std::uint64_t version;
+    std::optional<crypto::SecretBytes> meta;  // absent: remove
+    Secrets secrets;
+  };
+  template <Row R>
+  void Add(const R& row, Expect expect, std::uint64_t version, Secrets secrets) {
+    FieldWriter fields;
+    row.Encode(fields);
+    pending_.push_back({R::kTable, row.Names(), OwnerOf<R>(row.Names().project), expect, version,
+                        std::move(fields).Take(), std::move(secrets)});
+  }
+  std::vector<Pending> pending_;
+};
+
+/// Typed rows over an engine: seals on the way in, opens meta on the way out, and checks that the
+/// names inside a row hash to the key under which it was found. Threads: any.
+class Store {
+ public:
+  Store(Engine& engine, const crypto::Keyring& keyring) : engine_(engine), keyring_(keyring) {}
+
+  /// The row, or nullopt. Errors: Corrupt (this row), Unavailable.
+  template <Row R>
+  Result<std::optional<Stored<R>>> Find(const crypto::RowNames& names) const {
+    const crypto::RowKey key = keyring_.KeyOf(static_cast<std::uint8_t>(R::kTable), names);
+    Result<std::optional<crypto::SealedRow>> sealed = ReadOne(key);
+    if (!sealed) return Fail(std::move(sealed));
+    if (!*sealed) return std::optional<Stored<R>>();
+    Result<Stored<R>> opened = OpenMeta<R>(key, std::move(**sealed), OwnerOf<R>(names.project));
+    if (!opened) return Fail(std::move(opened));
+    return std::optional<Stored<R>>(std::move(*opened));
+  }
+
+  /// The same where the row must be there. Errors: NotFound, and as Find.
+  template <Row R>
+  Result<Stored<R>> Get(const crypto::RowNames& names) const {
+    Result<std::optional<Stored<R>>> found = Find<R>(names);
+    if (!found) return Fail(std::move(found));
+    if (!*found) return Fail(Code::kNotFound, R::kNotFound);
+    return std::move(**found);
+  }
+
+  /// Rows of a table, or of a project, or of a project and component in it (empty = any), in order
+  /// of their keys. Rows that a project owns are listed by project only: `project` is not empty.
+  /// `page_token` is the `next` of the page before, or empty. Each page is a snapshot of its own: a
+  /// row that stands throughout is met exactly once.
+  /// Errors: Invalid (the token, no project), Corrupt, Unavailable.
+  template <Row R>
+  Result<Page<R>> List(std::string_view project, std::string_view component,
+                       std::string_view page_token, std::size_t page_size) const {
+    if (R::kOwner == crypto::OwnerKind::kProject && project.empty()) {
+      return Fail(Code::kInvalid, "rows that a project owns are listed by project");
+    }
+    Result<RawPage> raw = ScanPage(R::kTable, project, component, page_token, page_size);
+    if (!raw) return Fail(std::move(raw));
+    Page<R> page;
+    page.next = std::move(raw->next);
+    for (KeyedRow& keyed : raw->rows) {
+      Result<Stored<R>> opened =
+          OpenMeta<R>(keyed.key, std::move(keyed.row), OwnerOf<R>(project));
+      if (!opened) return Fail(std::move(opened));
+      page.rows.push_back(std::move(*opened));
+    }
+    return page;
+  }
+
+  /// Opens one secret part. Callers outside custody open only what is the vault's own (CA key, API
+  /// token, links): credentials leave through custody, behind an audit record.
+  template <Row R>
+  Result<crypto::SecretBytes> OpenSecret(const Stored<R>& stored, crypto::Part part) const {
+    return keyring_.Open(OwnerOf<R>(stored.row.Names().project), stored.key, stored.sealed, part);
+  }
+  /// The same into the caller's memory of `stored.sealed.PlainSize(part)` bytes.
+  template <Row R>
+  Result<void> OpenSecretInto(const Stored<R>& stored, crypto::Part part,
+                              std::span<std::uint8_t> plain) const {
+    return keyring_.OpenInto(OwnerOf<R>(stored.row.Names().project), stored.key, stored.sealed,
+                             part, plain);
+  }
+  /// All secret parts, for a Replace that keeps them.
+  template <Row R>
+  Result<Secrets> OpenSecrets(const Stored<R>& stored) const {
+    return OpenAll(OwnerOf<R>(stored.row.Names().project), stored.key, stored.sealed);
+  }
+
+  /// Seals and commits all changes or none; durable when it returns, with the generation.
+  /// Errors: as Engine::Commit; NotFound when an owner has no KEK, Invalid when a part is too
+  /// large.
+  Result<std::uint64_t> Commit(Batch batch);
+
+  const Engine& GetEngine() const { return engine_; }
+
+ private:
+  struct RawPage {
+    std::vector<KeyedRow> rows;
+    std::string next;
+  };
+  Result<std::optional<crypto::SealedRow>> ReadOne(const crypto::RowKey& key) const;
+  Result<RawPage> ScanPage(TableId table, std::string_view project, std::string_view component,
+                           std::string_view page_token, std::size_t page_size) const;
+  Result<Secrets> OpenAll(const crypto::Owner& owner, const crypto::RowKey& key,
+                          const crypto::SealedRow& sealed) const;
+
+  template <Row R>
+  Result<Stored<R>> OpenMeta(const crypto::RowKey& key, crypto::SealedRow sealed,
+                             const crypto::Owner& owner) const {
+    Result<crypto::SecretBytes> meta = keyring_.Open(owner, key, sealed, crypto::Part::kMeta);
+    if (!meta) return Fail(std::move(meta));
+    Result<FieldReader> fields = FieldReader::Parse(*meta);
+    if (!fields) return Fail(std::move(fields));
+    Result<R> row = R::Decode(*fields);
+    if (!row) return Fail(std::move(row));
+    if (keyring_.KeyOf(static_cast<std::uint8_t>(R::kTable), row->Names()) != key) {
+      return Fail(Code::kCorrupt, "a row's names do not belong to the key it was found under");
+    }
+    const std::uint64_t version = sealed.RecordVersion();
+    return Stored<R>{std::move(*row), version, key, std::move(sealed)};
+  }
+
+  Engine& engine_;
+  const crypto::Keyring& keyring_;
+};
+
+}  // namespace oauthvault::storage

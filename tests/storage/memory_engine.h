@@ -1,0 +1,123 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "storage/engine.h"
+
+namespace oauthvault::fakes {
+
+/// An engine in memory, for tests of the rooms above storage. It passes the contract test that the
+/// LMDB engine passes, and fails when told to. Threads: any.
+class MemoryEngine final : public storage::Engine {
+ public:
+  /// Rows of at most `capacity_bytes` in all.
+  explicit MemoryEngine(std::uint64_t capacity_bytes = 1ull << 30)
+      : capacity_bytes_(capacity_bytes) {}
+
+  /// The next commit answers `error`, and nothing of it is made.
+  void FailNextCommit(Error error) {
+    const std::lock_guard lock(mutex_);
+    next_commit_ = std::move(error);
+  }
+  /// Reads and scans answer `error` until they are told nullopt.
+  void FailReads(std::optional<Error> error) {
+    const std::lock_guard lock(mutex_);
+    reads_ = std::move(error);
+  }
+
+  Result<std::vector<std::optional<crypto::SealedRow>>> Read(
+      std::span<const crypto::RowKey> keys) const override {
+    const std::lock_guard lock(mutex_);
+    ++read_count_;
+    if (reads_) return std::unexpected(*reads_);
+    std::vector<std::optional<crypto::SealedRow>> found;
+    for (const crypto::RowKey& key : keys) {
+      const auto row = rows_.find(key);
+      found.push_back(row == rows_.end() ? std::nullopt : std::optional(row->second));
+    }
+    return found;
+  }
+
+  Result<std::vector<storage::KeyedRow>> Scan(std::span<const std::uint8_t> prefix,
+                                              const std::optional<crypto::RowKey>& after,
+                                              std::size_t limit) const override {
+    if (Result<void> checked = storage::CheckScan(prefix, limit); !checked) {
+      return Fail(std::move(checked));
+    }
+    const std::lock_guard lock(mutex_);
+    ++read_count_;
+    if (reads_) return std::unexpected(*reads_);
+    std::vector<storage::KeyedRow> found;
+    for (auto row = after ? rows_.upper_bound(*after) : rows_.begin();
+         row != rows_.end() && found.size() < limit; ++row) {
+      if (!std::equal(prefix.begin(), prefix.end(), row->first.bytes.begin())) continue;
+      found.push_back({row->first, row->second});
+    }
+    return found;
+  }
+
+  Result<std::uint64_t> Commit(std::vector<storage::Change> changes) override {
+    if (Result<void> checked = storage::CheckBatch(changes); !checked) {
+      return Fail(std::move(checked));
+    }
+    const std::lock_guard lock(mutex_);
+    if (next_commit_) {
+      const Error error = *std::exchange(next_commit_, std::nullopt);
+      return std::unexpected(error);
+    }
+    std::map<crypto::RowKey, crypto::SealedRow> next = rows_;
+    for (storage::Change& change : changes) {
+      const auto row = rows_.find(change.key);
+      std::optional<std::uint64_t> present;
+      if (row != rows_.end()) present = row->second.RecordVersion();
+      if (!change.expect.HoldsFor(present)) {
+        return Fail(Code::kConflict, "the fake's row is not in the state that is expected");
+      }
+      next.erase(change.key);
+      if (change.row) next.emplace(change.key, std::move(*change.row));
+    }
+    if (SizeOf(next) > capacity_bytes_ && SizeOf(next) > SizeOf(rows_)) {
+      return Fail(Code::kExhausted, "the fake is full");
+    }
+    rows_ = std::move(next);
+    return ++generation_;
+  }
+
+  std::uint64_t Generation() const override {
+    const std::lock_guard lock(mutex_);
+    return generation_;
+  }
+
+  Result<storage::Fill> GetFill() const override {
+    const std::lock_guard lock(mutex_);
+    if (reads_) return std::unexpected(*reads_);
+    return storage::Fill{SizeOf(rows_), capacity_bytes_, rows_.size()};
+  }
+
+  std::uint64_t ReadCount() const override { return read_count_; }
+
+ private:
+  static std::uint64_t SizeOf(const std::map<crypto::RowKey, crypto::SealedRow>& rows) {
+    std::uint64_t size_bytes = 0;
+    for (const auto& [key, row] : rows) size_bytes += key.bytes.size() + row.Bytes().size();
+    return size_bytes;
+  }
+
+  const std::uint64_t capacity_bytes_;
+  mutable std::mutex mutex_;  // guards all below but the count
+  std::map<crypto::RowKey, crypto::SealedRow> rows_;
+  std::uint64_t generation_ = 0;
+  std::optional<Error> next_commit_;
+  std::optional<Error> reads_;
+  mutable std::atomic<std::uint64_t> read_count_ = 0;
+};
+
+}  // namespace oauthvault::fakes
