@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "crypto/secret.h"
+#include "daemon/audit/trail.h"
+
+namespace oauthvault::audit {
+
+/// The number that each line begins with (`v`).
+inline constexpr std::uint64_t kLineFormat = 1;
+
+/// The text fields of a line; each byte of a field becomes at most 6 (`\u0000`).
+inline constexpr std::size_t kLineTextFields = 10;
+
+/// A line has at most this many bytes, without its end.
+inline constexpr std::size_t kMaxLineSize = 64 * 1024;
+static_assert(kLineTextFields * kMaxEntryFieldSize * 6 + 1024 < kMaxLineSize);
+
+/// What the first line of a chain has for the hash of the line before: 64 zeros.
+inline constexpr std::string_view kNoPrevious =
+    "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Writes one line, without its end: ASCII, fields in the order of AUDIT.md. `time_us` is
+/// microseconds since the epoch; a time outside the years 1970 to 9999 becomes the nearer end.
+/// `previous` is the hash of the line before, 64 hexadecimal digits.
+std::string EncodeLine(const crypto::SecretBytes& audit_key, const Entry& entry,
+                       std::uint64_t sequence, std::int64_t time_us, std::string_view previous);
+
+/// The hash by which the next line refers to this one: BLAKE2b-256, 64 lower-case hexadecimal
+/// digits. Without a key, so that whoever keeps a hash elsewhere can check the chain up to it.
+std::string HashLine(std::string_view line);
+
+/// What a line says about its place in the chain.
+struct Link {
+  std::uint64_t sequence = 0;
+  std::string_view previous;  ///< points into the line
+};
+
+/// The place of a line whose MAC is right under `audit_key`; nothing for any other line.
+std::optional<Link> VerifyLine(const crypto::SecretBytes& audit_key, std::string_view line);
+
+/// The sequence that a line claims, unverified; nothing when it does not begin as a line.
+std::optional<std::uint64_t> SequenceOf(std::string_view line);
+
+}  // namespace oauthvault::audit

@@ -1,0 +1,157 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/error.h"
+#include "crypto/secret.h"
+#include "daemon/audit/file_calls.h"
+
+namespace oauthvault::audit {
+
+/// How a decision ended.
+enum class Outcome : std::uint8_t {
+  kAllowed,  ///< decided yes; the line stands before the secret leaves
+  kDenied,   ///< decided no
+  kFailed,   ///< an administrative act or a send that was allowed and did not come about
+};
+/// The word of the line: `allowed`, `denied`, `failed`.
+std::string_view NameOf(Outcome outcome);
+
+/// What one line says. Values never; every text is an id, a fixed word or a public name.
+/// AUDIT.md lists the fields of the line.
+struct Entry {
+  std::string act;        ///< the method or the step: `Credentials.Reveal`, `attempt.create`
+  std::string principal;  ///< canonical text; `-` when unknown
+  std::string right;      ///< `reveal`, ..
+  Outcome outcome = Outcome::kDenied;
+  std::string project;    ///< empty where there is none; likewise below
+  std::string component;
+  std::string oauth_id;
+  std::string object;     ///< another id the act is about: grant, identity, account, connection
+  std::uint64_t version = 0;     ///< record version; 0 where there is none
+  std::uint64_t generation = 0;  ///< the store's, as known when the line was made
+  std::string code;       ///< the error code's name, when not allowed
+  std::string peer;       ///< `unix:` or `ip:port`
+  std::string request_id;
+};
+
+/// A field of an entry has at most this many bytes; longer ones are cut and end in `~`.
+inline constexpr std::size_t kMaxEntryFieldSize = 1024;
+
+/// Proof that a line is durable. Move-only, made by the trail alone: what lets a secret out asks
+/// for it, so that skipping the audit does not compile.
+class Recorded {
+ public:
+  Recorded(Recorded&&) noexcept = default;
+  Recorded& operator=(Recorded&&) noexcept = default;
+  Recorded(const Recorded&) = delete;
+  Recorded& operator=(const Recorded&) = delete;
+
+  /// The line's number in the trail.
+  std::uint64_t Sequence() const { return sequence_; }
+
+ private:
+  friend class Trail;
+  explicit Recorded(std::uint64_t sequence) : sequence_(sequence) {}
+  std::uint64_t sequence_;
+};
+
+/// A line as it stands in the file, for `audit show`.
+struct Line {
+  std::uint64_t sequence = 0;
+  std::string json;  ///< without the line's end
+};
+
+/// What verification found.
+struct Verdict {
+  std::uint64_t lines = 0;
+  std::uint64_t first_sequence = 0;
+  std::uint64_t last_sequence = 0;
+  /// Empty when every line verifies; else one problem each, at most kMaxProblems.
+  struct Problem {
+    std::uint64_t line_number;  ///< in the file, from 1
+    std::string what;           ///< a fixed phrase
+  };
+  std::vector<Problem> problems;
+};
+inline constexpr std::size_t kMaxProblems = 100;
+
+/// The waiting requests share one sync; this many at most wait, more are refused at once.
+inline constexpr std::size_t kMaxWaitingLines = 4096;
+/// So many of them may be denials; the other places are for what is allowed.
+inline constexpr std::size_t kMaxWaitingDenials = kMaxWaitingLines * 3 / 4;
+/// `Show` gives at most this many lines.
+inline constexpr std::size_t kMaxShownLines = 1000;
+
+/// The chained record: JSON lines in one file (`audit.jsonl`, mode 0600), each with the hash of the
+/// line before and a MAC. One thread writes and syncs; a second one runs the callbacks, so that
+/// slow callbacks never hold up the disk. Group commit without a timer: whatever waits when the
+/// disk is free goes together. Fail closed: when a line cannot be made durable its callback gets
+/// Unavailable within kAuditTimeoutMs, also while the disk hangs, and writing is tried again with
+/// the next line (a partial line is cut off first; a deleted or replaced file is noticed).
+/// Threads: all members from any thread.
+class Trail {
+ public:
+  using Done = std::move_only_function<void(Result<Recorded>)>;
+  /// Wall clock for the lines' time stamps.
+  using Clock = std::function<std::int64_t()>;  // microseconds since the epoch
+
+  /// Opens or creates `folder`/audit.jsonl and finds the end of the chain: the last line must
+  /// verify; a torn last line without an end-of-line (a crash) is cut and the cut is recorded.
+  /// Holds an exclusive flock on the file until it ends. `audit_key` is 32 bytes and is cloned;
+  /// `clock` is called from the writing thread. `calls` is for tests of failing disks.
+  /// Errors: Invalid (folder, key, not a regular file), Corrupt (the last line does not verify),
+  /// Conflict (another daemon holds the file), Unavailable.
+  static Result<std::unique_ptr<Trail>> Open(const std::filesystem::path& folder,
+                                             const crypto::SecretBytes& audit_key, Clock clock,
+                                             FileCalls calls = FileCalls::System());
+  /// Writes what waits and calls back, then ends the threads; waits as long as the disk hangs.
+  ~Trail();
+  Trail(const Trail&) = delete;
+  Trail& operator=(const Trail&) = delete;
+
+  /// Records `entry`; calls `done` once, from the trail's completion thread, when the line is
+  /// durable or cannot be made so. Only the refusal of a full queue comes from the calling thread,
+  /// before this returns. `done` must be short, and neither wait for a line nor destroy the trail.
+  /// Errors: Unavailable (cannot write, in time), Exhausted (queue).
+  void Record(Entry entry, Done done);
+
+  /// The same for callers that may wait.
+  Result<Recorded> RecordAndWait(Entry entry);
+
+  /// Lines with a sequence > `after`, oldest first, at most `limit` (1 to kMaxShownLines). They are
+  /// not verified. Errors: Invalid (limit), Unavailable (cannot be read).
+  Result<std::vector<Line>> Show(std::uint64_t after, std::size_t limit) const;
+
+  /// Verifies the whole file. Runs beside writing: covers what was durable when it began, and
+  /// notices lines missing at the end and another file at the path. Errors: Unavailable.
+  Result<Verdict> Verify() const;
+
+  /// The sequence of the last durable line.
+  std::uint64_t LastSequence() const;
+
+ private:
+  struct State;
+  explicit Trail(std::unique_ptr<State> state);
+  static Recorded MakeRecorded(std::uint64_t sequence) { return Recorded(sequence); }
+  std::unique_ptr<State> state_;
+};
+
+/// A line must be durable within this time, or its caller is refused.
+inline constexpr std::int64_t kAuditTimeoutMs = 1000;
+
+/// Verifies a trail that no daemon writes to (`oauthvaultd verify-audit`).
+/// Lines missing at the end of the file are seen only by comparing `last_sequence` with a number
+/// kept elsewhere. Errors: Invalid (key, no such file), Unavailable (cannot be read).
+Result<Verdict> VerifyFile(const std::filesystem::path& folder,
+                           const crypto::SecretBytes& audit_key);
+
+}  // namespace oauthvault::audit

@@ -1,0 +1,343 @@
+#include "daemon/audit/trail_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "crypto/sealed.h"
+#include "daemon/audit/line.h"
+
+namespace oauthvault::audit {
+namespace {
+
+constexpr mode_t kOwnerOnlyMode = S_IRUSR | S_IWUSR;
+// So many foreign files may be set aside at one place in the chain.
+constexpr int kMaxSetAside = 100;
+
+// The trail's own acts. AUDIT.md, "Lines of the trail itself".
+Entry BeginEntry(std::string_view reason) {
+  Entry entry;
+  entry.act = "begin";
+  entry.principal = "-";
+  entry.outcome = Outcome::kAllowed;
+  entry.object = reason;
+  return entry;
+}
+
+Entry CutEntry(std::uint64_t size_bytes) {
+  Entry entry;
+  entry.act = "cut";
+  entry.principal = "-";
+  entry.outcome = Outcome::kAllowed;
+  entry.object = "bytes:" + std::to_string(size_bytes);
+  return entry;
+}
+
+// How a file ends.
+struct Tail {
+  std::string last_line;         // without its end; empty when there is no line
+  std::uint64_t good_bytes = 0;  // up to and with the end of the last line
+};
+
+// Nothing when the file cannot be read, or does not end as a trail does.
+std::optional<Tail> ReadTail(int file, std::uint64_t size_bytes) {
+  // The last line and what a crash can leave of one more.
+  std::string window(static_cast<std::size_t>(
+                         std::min<std::uint64_t>(size_bytes, 2 * (kMaxLineSize + 1))),
+                     '\0');
+  const std::uint64_t window_at = size_bytes - window.size();
+  std::size_t filled = 0;
+  while (filled < window.size()) {
+    const ssize_t got = ::pread(file, window.data() + filled, window.size() - filled,
+                                static_cast<off_t>(window_at + filled));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return std::nullopt;
+    filled += static_cast<std::size_t>(got);
+  }
+  const std::size_t last_end = window.rfind('\n');
+  if (last_end == std::string::npos) {
+    return window_at == 0 && window.size() <= kMaxLineSize ? std::optional(Tail{}) : std::nullopt;
+  }
+  if (window.size() - last_end - 1 > kMaxLineSize) return std::nullopt;
+  const std::size_t before = last_end == 0 ? std::string::npos : window.rfind('\n', last_end - 1);
+  if (before == std::string::npos && window_at != 0) return std::nullopt;
+  const std::size_t begin = before == std::string::npos ? 0 : before + 1;
+  return Tail{window.substr(begin, last_end - begin), window_at + last_end + 1};
+}
+
+bool SyncFolder(const std::filesystem::path& path) {
+  const int number = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (number < 0) return false;
+  const OpenFile folder(number);
+  return ::fsync(folder.Number()) == 0;
+}
+
+}  // namespace
+
+FileCalls FileCalls::System() {
+  return {
+      .open = [](const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); },
+      .write = [](int file, const void* bytes,
+                  std::size_t size_bytes) { return ::write(file, bytes, size_bytes); },
+      .fdatasync = [](int file) { return ::fdatasync(file); },
+      .ftruncate = [](int file, off_t size_bytes) { return ::ftruncate(file, size_bytes); },
+      .fstat = [](int file, struct stat* status) { return ::fstat(file, status); },
+  };
+}
+
+OpenFile::~OpenFile() { ::close(number_); }
+
+bool OpenFile::StandsAt(const std::filesystem::path& path) const {
+  struct stat open_file {};
+  struct stat at_path {};
+  return ::fstat(number_, &open_file) == 0 && ::lstat(path.c_str(), &at_path) == 0 &&
+         open_file.st_dev == at_path.st_dev && open_file.st_ino == at_path.st_ino;
+}
+
+TrailFile::TrailFile(const std::filesystem::path& folder, const crypto::SecretBytes& audit_key,
+                     Trail::Clock clock, FileCalls calls)
+    : folder_(folder),
+      path_(folder / kTrailFileName),
+      audit_key_(audit_key.Clone()),
+      clock_(std::move(clock)),
+      calls_(std::move(calls)) {
+  end_.hash = kNoPrevious;
+}
+
+Result<std::unique_ptr<TrailFile>> TrailFile::Open(const std::filesystem::path& folder,
+                                                   const crypto::SecretBytes& audit_key,
+                                                   Trail::Clock clock, FileCalls calls) {
+  if (audit_key.Size() != crypto::kKeySize) {
+    return Fail(Code::kInvalid, "the audit key has another size");
+  }
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    return Fail(Code::kInvalid, "the audit folder is no folder", Subject::Path(folder.string()));
+  }
+  std::unique_ptr<TrailFile> trail(
+      new TrailFile(folder, audit_key, std::move(clock), std::move(calls)));
+  struct stat at_path {};
+  if (::lstat(trail->path_.c_str(), &at_path) != 0 && errno == ENOENT) {
+    if (Result<void> started = trail->StartNewFile(""); !started) return Fail(std::move(started));
+    return trail;
+  }
+  Result<std::shared_ptr<OpenFile>> file = trail->OpenLocked(0);
+  if (!file) return Fail(std::move(file));
+  if (Result<void> found = trail->FindEnd(*std::move(file)); !found) return Fail(std::move(found));
+  return trail;
+}
+
+Result<void> TrailFile::FindEnd(std::shared_ptr<OpenFile> file) {
+  const std::optional<std::uint64_t> size_bytes = SizeOf(*file);
+  if (!size_bytes) return Fail(Code::kUnavailable, "the audit trail has no size");
+  const std::optional<Tail> tail = ReadTail(file->Number(), *size_bytes);
+  if (!tail) return Fail(Code::kCorrupt, "the audit trail does not end in a line");
+  end_.file = std::move(file);
+  end_.size_bytes = tail->good_bytes;
+  if (tail->good_bytes != 0) {
+    const std::optional<Link> link = VerifyLine(audit_key_, tail->last_line);
+    if (!link) return Fail(Code::kCorrupt, "the last line of the audit trail does not verify");
+    end_.sequence = link->sequence;
+    end_.hash = HashLine(tail->last_line);
+  }
+  const std::uint64_t cut_bytes = *size_bytes - tail->good_bytes;
+  if (cut_bytes != 0 &&
+      calls_.ftruncate(end_.file->Number(), static_cast<off_t>(tail->good_bytes)) != 0) {
+    return Fail(Code::kUnavailable, "the torn line of the audit trail cannot be cut off");
+  }
+  // Who was killed may have written lines and not synced them, or made the file and not its name.
+  if (calls_.fdatasync(end_.file->Number()) != 0 || !SyncFolder(folder_)) {
+    return Fail(Code::kUnavailable, "the opened audit trail cannot be synced");
+  }
+  std::vector<Entry> told;
+  if (end_.sequence == 0) told.push_back(BeginEntry(""));
+  if (cut_bytes != 0) told.push_back(CutEntry(cut_bytes));
+  if (told.empty()) return {};
+  if (Result<std::uint64_t> appended = Append(told); !appended) return Fail(std::move(appended));
+  return {};
+}
+
+Result<std::shared_ptr<OpenFile>> TrailFile::OpenLocked(int more_flags) const {
+  const int number = calls_.open(
+      path_.c_str(), O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | more_flags,
+      kOwnerOnlyMode);
+  if (number < 0) {
+    if (errno == ELOOP || errno == EISDIR || errno == ENXIO) {
+      return Fail(Code::kInvalid, "something else stands in the place of the audit trail");
+    }
+    return Fail(Code::kUnavailable, "the audit trail cannot be opened");
+  }
+  auto file = std::make_shared<OpenFile>(number);
+  struct stat status {};
+  if (calls_.fstat(number, &status) != 0) {
+    return Fail(Code::kUnavailable, "the opened audit trail cannot be looked at");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return Fail(Code::kInvalid, "the audit trail is not a regular file");
+  }
+  if (::flock(number, LOCK_EX | LOCK_NB) != 0) {
+    return Fail(Code::kConflict, "another daemon writes this audit trail");
+  }
+  // The mode that open was given is narrowed by the umask, and an older file may have any.
+  if (::fchmod(number, kOwnerOnlyMode) != 0) {
+    return Fail(Code::kUnavailable, "the audit trail cannot be closed to others");
+  }
+  return file;
+}
+
+std::optional<std::uint64_t> TrailFile::SizeOf(const OpenFile& file) const {
+  struct stat status {};
+  if (calls_.fstat(file.Number(), &status) != 0) return std::nullopt;
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+bool TrailFile::Untouched(std::uint64_t size_bytes) const {
+  return SizeOf(*end_.file) == size_bytes && end_.file->StandsAt(path_);
+}
+
+bool TrailFile::EndsInOurLine(const OpenFile& file, std::uint64_t size_bytes) const {
+  const std::optional<Tail> tail = ReadTail(file.Number(), size_bytes);
+  return tail && tail->good_bytes == size_bytes && HashLine(tail->last_line) == end_.hash;
+}
+
+bool TrailFile::WriteAll(const OpenFile& file, std::string_view text) const {
+  while (!text.empty()) {
+    const ssize_t written = calls_.write(file.Number(), text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+Result<void> TrailFile::StartNewFile(std::string_view reason) {
+  Result<std::shared_ptr<OpenFile>> file = OpenLocked(O_CREAT | O_EXCL);
+  if (!file) return Fail(std::move(file));
+  std::string line =
+      EncodeLine(audit_key_, BeginEntry(reason), end_.sequence + 1, clock_(), end_.hash);
+  const std::string hash = HashLine(line);
+  line += '\n';
+  if (!WriteAll(**file, line) || calls_.fdatasync((*file)->Number()) != 0 ||
+      !SyncFolder(folder_)) {
+    // Nothing of it was promised to anybody; the next attempt makes it again.
+    ::unlink(path_.c_str());
+    return Fail(Code::kUnavailable, "a new audit trail cannot be begun");
+  }
+  end_ = {*std::move(file), line.size(), end_.sequence + 1, hash};
+  return {};
+}
+
+Result<void> TrailFile::SetAside() {
+  for (int attempt = 0; attempt < kMaxSetAside; ++attempt) {
+    const std::string aside = path_.string() + ".aside-" + std::to_string(end_.sequence + 1) + "-" +
+                              std::to_string(attempt);
+    if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) == 0) {
+      return {};
+    }
+    if (errno != EEXIST) break;
+  }
+  return Fail(Code::kUnavailable, "a foreign audit trail cannot be set aside");
+}
+
+// A file that was moved to the path has its content on the disk, but perhaps not its name.
+Result<void> TrailFile::SyncName() const {
+  if (SyncFolder(folder_)) return {};
+  return Fail(Code::kUnavailable, "the folder of the audit trail cannot be synced");
+}
+
+// Nothing is destroyed here that this daemon did not write itself a moment ago.
+Result<void> TrailFile::Repair() {
+  struct stat at_path {};
+  if (::lstat(path_.c_str(), &at_path) != 0) {
+    if (errno != ENOENT) {
+      return Fail(Code::kUnavailable, "the path of the audit trail cannot be looked at");
+    }
+    return StartNewFile("file-lost");
+  }
+  if (end_.file->StandsAt(path_)) {
+    const std::optional<std::uint64_t> size_bytes = SizeOf(*end_.file);
+    if (!size_bytes) return Fail(Code::kUnavailable, "the audit trail under repair has no size");
+    if (*size_bytes > end_.size_bytes) {
+      if (calls_.ftruncate(end_.file->Number(), static_cast<off_t>(end_.size_bytes)) != 0) {
+        return Fail(Code::kUnavailable, "the end of the audit trail cannot be cut off");
+      }
+      if (!tail_is_ours_) cut_bytes_ += *size_bytes - end_.size_bytes;
+    }
+    if (EndsInOurLine(*end_.file, end_.size_bytes)) return SyncName();
+    if (Result<void> aside = SetAside(); !aside) return aside;
+    return StartNewFile("file-damaged");
+  }
+  Result<std::shared_ptr<OpenFile>> other = OpenLocked(0);
+  if (!other && other.error().GetCode() == Code::kConflict) {
+    return Fail(Code::kUnavailable, "another daemon writes at the path of the audit trail");
+  }
+  if (!other && other.error().GetCode() != Code::kInvalid) return Fail(std::move(other));
+  if (other) {
+    const std::optional<std::uint64_t> size_bytes = SizeOf(**other);
+    if (!size_bytes) return Fail(Code::kUnavailable, "the other audit trail has no size");
+    // A faithful copy, or the file itself put back: the chain goes on in it.
+    if (EndsInOurLine(**other, *size_bytes)) {
+      end_.file = *std::move(other);
+      end_.size_bytes = *size_bytes;
+      return SyncName();
+    }
+  }
+  if (Result<void> aside = SetAside(); !aside) return aside;
+  return StartNewFile("file-replaced");
+}
+
+// Cuts off what the failed append wrote. Whether that works is seen by the repair before the next.
+Result<void> TrailFile::Refuse(Text text) {
+  repair_needed_ = tail_is_ours_ = true;
+  if (calls_.ftruncate(end_.file->Number(), static_cast<off_t>(end_.size_bytes)) != 0) {
+    return Fail(Code::kUnavailable, "the audit line cannot be written nor cut off again");
+  }
+  return Fail(Code::kUnavailable, text);
+}
+
+Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
+  if (repair_needed_) {
+    if (Result<void> repaired = Repair(); !repaired) return Fail(std::move(repaired));
+    repair_needed_ = tail_is_ours_ = false;
+  }
+  if (!Untouched(end_.size_bytes)) {
+    repair_needed_ = true;
+    return Fail(Code::kUnavailable, "the audit trail was deleted, replaced or changed");
+  }
+  std::string text;
+  std::uint64_t sequence = end_.sequence;
+  std::string hash = end_.hash;
+  const auto add = [&](const Entry& entry) {
+    const std::string line = EncodeLine(audit_key_, entry, ++sequence, clock_(), hash);
+    hash = HashLine(line);
+    text.append(line).append("\n");
+  };
+  if (cut_bytes_ != 0) add(CutEntry(cut_bytes_));
+  const std::uint64_t first = sequence + 1;
+  for (const Entry& entry : entries) add(entry);
+
+  const std::uint64_t size_bytes = end_.size_bytes + text.size();
+  Result<void> appended;
+  if (!WriteAll(*end_.file, text)) {
+    appended = Refuse("the audit line cannot be written");
+  } else if (calls_.fdatasync(end_.file->Number()) != 0) {
+    appended = Refuse("the audit line cannot be synced");
+  } else if (!Untouched(size_bytes)) {
+    // Durable, but nowhere that anybody would look.
+    appended = Refuse("the audit trail changed under the line");
+  }
+  if (!appended) return Fail(std::move(appended));
+  cut_bytes_ = 0;
+  end_.size_bytes = size_bytes;
+  end_.sequence = sequence;
+  end_.hash = std::move(hash);
+  return first;
+}
+
+}  // namespace oauthvault::audit

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crypto/sealed.h"
+#include "crypto/secret.h"
+#include "daemon/audit/trail.h"
+
+namespace oauthvault::audit {
+
+/// The key whose bytes are `first`, `first` + 1, ..
+inline crypto::SecretBytes KeyFrom(std::uint8_t first) {
+  crypto::SecretBytes key(crypto::kKeySize);
+  key.Fill([&](std::span<std::uint8_t> bytes) {
+    for (std::uint8_t& byte : bytes) byte = first++;
+  });
+  return key;
+}
+
+inline const crypto::SecretBytes& TestKey() {
+  static const crypto::SecretBytes key = KeyFrom(0);
+  return key;
+}
+
+/// A clock that stands at 2001-09-09T01:46:40.000123Z.
+inline std::int64_t StandingClock() { return 1'000'000'000'000'123; }
+
+inline Entry RevealOf(std::string oauth_id) {
+  Entry entry;
+  entry.act = "Credentials.Reveal";
+  entry.principal = "spiffe://vault.test/project/42/component/keboola.ex-google-drive";
+  entry.right = "reveal";
+  entry.outcome = Outcome::kAllowed;
+  entry.project = "42";
+  entry.component = "keboola.ex-google-drive";
+  entry.oauth_id = std::move(oauth_id);
+  entry.version = 3;
+  entry.generation = 17;
+  entry.peer = "127.0.0.1:40000";
+  entry.request_id = "request-1";
+  return entry;
+}
+
+/// A folder of its own for each test, and what one does with the trail in it.
+class TrailFolder : public testing::Test {
+ protected:
+  TrailFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "audit-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+  }
+  ~TrailFolder() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path File() const { return folder_ / "audit.jsonl"; }
+
+  std::unique_ptr<Trail> OpenTrail(FileCalls calls = FileCalls::System()) const {
+    Result<std::unique_ptr<Trail>> trail =
+        Trail::Open(folder_, TestKey(), StandingClock, std::move(calls));
+    EXPECT_TRUE(trail) << (trail ? "" : trail.error().Message());
+    return trail ? *std::move(trail) : nullptr;
+  }
+
+  /// A finished trail of a begin line and `count` others.
+  void WriteTrail(int count) const {
+    const std::unique_ptr<Trail> trail = OpenTrail();
+    for (int i = 0; i < count; ++i) {
+      ASSERT_TRUE(trail->RecordAndWait(RevealOf("id-" + std::to_string(i))));
+    }
+  }
+
+  static std::string Read(const std::filesystem::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
+  static void Write(const std::filesystem::path& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+  }
+
+  /// The lines of the trail, without their ends.
+  std::vector<std::string> Lines() const {
+    std::vector<std::string> lines;
+    std::ifstream file(File());
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+  }
+  void WriteLines(const std::vector<std::string>& lines) const {
+    std::string text;
+    for (const std::string& line : lines) text += line + "\n";
+    Write(File(), text);
+  }
+
+  /// What the verification of the closed trail finds: `line number: phrase`, one each.
+  std::vector<std::string> Problems(const crypto::SecretBytes& key = TestKey()) const {
+    const Result<Verdict> verdict = VerifyFile(folder_, key);
+    if (!verdict) return {"cannot verify"};
+    std::vector<std::string> problems;
+    for (const Verdict::Problem& problem : verdict->problems) {
+      problems.push_back(std::to_string(problem.line_number) + ": " + problem.what);
+    }
+    return problems;
+  }
+
+  std::filesystem::path folder_;
+};
+
+}  // namespace oauthvault::audit
