@@ -1,0 +1,109 @@
+#include "daemon/registry/grants.h"
+
+#include <algorithm>
+
+namespace oauthvault::registry {
+namespace {
+
+Result<access::GrantRule> RuleOf(const storage::Grant& grant) {
+  access::GrantRule rule{grant.principal, grant.project, grant.component, {}};
+  for (const std::string& word : grant.rights) {
+    const std::optional<access::Right> right = access::RightOf(word);
+    if (!right) return Fail(Code::kCorrupt, "a stored grant names an unknown right");
+    rule.rights.push_back(*right);
+  }
+  return rule;
+}
+
+template <class R, class IdType>
+Result<void> MustExist(const storage::Store& store, std::string_view text) {
+  if (text == "*") return {};
+  Result<IdType> id = IdType::Parse(text);
+  if (!id) return Fail(std::move(id));
+  auto found = store.Find<R>(R::Names(*id));
+  if (!found) return Fail(std::move(found));
+  if (!*found) return Fail(Code::kNotFound, "register it before granting rights on it", *id);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Grants>> Grants::Load(storage::Store& store) {
+  std::unique_ptr<Grants> grants(new Grants(store));
+  if (auto loaded = grants->Swap(); !loaded) return Fail(std::move(loaded));
+  return grants;
+}
+
+Result<void> Grants::Swap() {
+  std::vector<access::GrantRule> rules;
+  std::string page_token;
+  do {
+    auto page = store_.List<storage::Grant>("", "", page_token, storage::kMaxPageSize);
+    if (!page) return Fail(std::move(page));
+    for (const auto& stored : page->rows) {
+      Result<access::GrantRule> rule = RuleOf(stored.row);
+      if (!rule) return Fail(std::move(rule));
+      rules.push_back(std::move(*rule));
+    }
+    page_token = page->next;
+  } while (!page_token.empty());
+  in_force_.store(std::make_shared<const access::GrantTable>(std::move(rules)));
+  return {};
+}
+
+Result<storage::Stored<storage::Grant>> Grants::Add(const access::Principal& principal,
+                                                    std::string_view project,
+                                                    std::string_view component,
+                                                    const std::vector<access::Right>& rights,
+                                                    const access::Principal& by,
+                                                    std::int64_t now_s) {
+  if (auto ok = access::CheckGrant(principal, project, component, rights); !ok) {
+    return Fail(std::move(ok));
+  }
+  if (auto ok = MustExist<storage::Project, ProjectId>(store_, project); !ok) {
+    return Fail(std::move(ok));
+  }
+  if (auto ok = MustExist<storage::Component, ComponentId>(store_, component); !ok) {
+    return Fail(std::move(ok));
+  }
+  storage::Grant grant;
+  grant.principal = principal.Str();
+  grant.project = project;
+  grant.component = component;
+  for (const access::Right right : rights) grant.rights.emplace_back(access::NameOf(right));
+  std::sort(grant.rights.begin(), grant.rights.end());
+  grant.rights.erase(std::unique(grant.rights.begin(), grant.rights.end()), grant.rights.end());
+  grant.created_at_s = now_s;
+  grant.created_by = by.Str();
+
+  const std::lock_guard lock(changing_);
+  auto standing = store_.Find<storage::Grant>(grant.Names());
+  if (!standing) return Fail(std::move(standing));
+  storage::Batch batch;
+  if (*standing) {
+    batch.Replace(grant, (*standing)->version);
+  } else {
+    batch.Insert(grant);
+  }
+  if (auto committed = store_.Commit(std::move(batch)); !committed) {
+    return Fail(std::move(committed));
+  }
+  if (auto swapped = Swap(); !swapped) return Fail(std::move(swapped));
+  return store_.Get<storage::Grant>(grant.Names());
+}
+
+Result<void> Grants::Remove(const access::Principal& principal, const std::string& project,
+                            const std::string& component) {
+  const std::lock_guard lock(changing_);
+  auto standing =
+      store_.Get<storage::Grant>(storage::Grant::Names(principal.Str(), project, component));
+  if (!standing) return Fail(std::move(standing));
+  storage::Batch batch;
+  batch.Remove(standing->row, standing->version);
+  if (auto committed = store_.Commit(std::move(batch)); !committed) {
+    return Fail(std::move(committed));
+  }
+  return Swap();
+}
+
+}  // namespace oauthvault::registry

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/error.h"
+#include "daemon/access/decide.h"
+#include "daemon/access/principal.h"
+#include "storage/tables/store.h"
+
+namespace oauthvault::registry {
+
+/// The grants: sealed rows, opened once into an immutable table that is swapped at commit, before
+/// the reply that announces the change. Deciding costs a look-up. Threads: any.
+class Grants {
+ public:
+  /// Opens all grants. Errors: Corrupt (a grant's row; the daemon does not start on a guess),
+  /// Unavailable.
+  static Result<std::unique_ptr<Grants>> Load(storage::Store& store);
+
+  /// The table in force. Decide with one table throughout a decision.
+  std::shared_ptr<const access::GrantTable> InForce() const { return in_force_.load(); }
+
+  /// Gives exactly `rights` on the pair; replaces what stood on the same three names. The project
+  /// and the component must be registered, or `*`. Errors: Invalid (CheckGrant), NotFound (project,
+  /// component), Conflict, Unavailable.
+  Result<storage::Stored<storage::Grant>> Add(const access::Principal& principal,
+                                              std::string_view project, std::string_view component,
+                                              const std::vector<access::Right>& rights,
+                                              const access::Principal& by, std::int64_t now_s);
+
+  /// Acts on the next call. Errors: NotFound, Conflict, Unavailable.
+  Result<void> Remove(const access::Principal& principal, const std::string& project,
+                      const std::string& component);
+
+ private:
+  explicit Grants(storage::Store& store) : store_(store) {}
+  Result<void> Swap();
+
+  storage::Store& store_;
+  std::mutex changing_;  // one change at a time: commit and swap belong together
+  std::atomic<std::shared_ptr<const access::GrantTable>> in_force_;
+};
+
+}  // namespace oauthvault::registry

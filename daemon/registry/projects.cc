@@ -1,0 +1,71 @@
+#include "daemon/registry/projects.h"
+
+#include <utility>
+
+#include "storage/utf8.h"
+
+namespace oauthvault::registry {
+namespace {
+
+template <class R>
+Result<void> MustBeEmpty(const storage::Store& store, const ProjectId& id) {
+  auto page = store.List<R>(id.Str(), "", "", 1);
+  if (!page) return Fail(std::move(page));
+  if (!page->rows.empty()) {
+    return Fail(Code::kConflict,
+                "the project still holds credentials, attempts, connections or grants", id);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> CheckText(const std::string& text, Text field) {
+  if (text.size() > storage::kMaxTextSize) {
+    return Fail(Code::kInvalid, "a text has at most 1,024 bytes", Subject::Key(field));
+  }
+  if (!IsValidUtf8(text)) {
+    return Fail(Code::kInvalid, "a text must be valid UTF-8", Subject::Key(field));
+  }
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      return Fail(Code::kInvalid, "a text has no control characters", Subject::Key(field));
+    }
+  }
+  return {};
+}
+
+Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
+                                                     storage::Store& store, const ProjectId& id,
+                                                     std::string title,
+                                                     const access::Principal& by,
+                                                     std::int64_t now_s) {
+  if (auto ok = CheckText(title, "title"); !ok) return Fail(std::move(ok));
+  // The key first: a row without its key could never be opened, a key without rows does no harm.
+  if (auto made = keyring.EnsureKek(crypto::Owner::Project(id.Str())); !made) {
+    return Fail(std::move(made));
+  }
+  storage::Batch batch;
+  batch.Insert(storage::Project{id, std::move(title), now_s, by.Str()});
+  if (auto committed = store.Commit(std::move(batch)); !committed) {
+    return Fail(std::move(committed));
+  }
+  return store.Get<storage::Project>(storage::Project::Names(id));
+}
+
+Result<void> RemoveProject(storage::Store& store, const ProjectId& id) {
+  auto project = store.Get<storage::Project>(storage::Project::Names(id));
+  if (!project) return Fail(std::move(project));
+  if (auto ok = MustBeEmpty<storage::Credentials>(store, id); !ok) return ok;
+  if (auto ok = MustBeEmpty<storage::Attempt>(store, id); !ok) return ok;
+  if (auto ok = MustBeEmpty<storage::Connection>(store, id); !ok) return ok;
+  if (auto ok = MustBeEmpty<storage::Grant>(store, id); !ok) return ok;
+  storage::Batch batch;
+  batch.Remove(project->row, project->version);
+  if (auto committed = store.Commit(std::move(batch)); !committed) {
+    return Fail(std::move(committed));
+  }
+  return {};
+}
+
+}  // namespace oauthvault::registry

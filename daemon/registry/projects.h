@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "crypto/error.h"
+#include "crypto/keyring.h"
+#include "daemon/access/principal.h"
+#include "storage/names.h"
+#include "storage/tables/store.h"
+
+namespace oauthvault::registry {
+
+/// Registers a tenant: its own key first, then its row. `title`: UTF-8, at most kMaxTextSize.
+/// Errors: Conflict (the id is taken), Invalid (title), Exhausted, Unavailable.
+Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
+                                                     storage::Store& store, const ProjectId& id,
+                                                     std::string title,
+                                                     const access::Principal& by,
+                                                     std::int64_t now_s);
+
+/// Errors: NotFound; Conflict while it holds credentials, attempts, connections or grants.
+Result<void> RemoveProject(storage::Store& store, const ProjectId& id);
+
+/// Free text from outside: valid UTF-8 without control characters, at most kMaxTextSize bytes.
+/// Errors: Invalid, with `field` as subject.
+Result<void> CheckText(const std::string& text, Text field);
+
+}  // namespace oauthvault::registry
