@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "crypto/error.h"
+#include "crypto/secret.h"
+#include "daemon/access/decide.h"
+#include "storage/names.h"
+#include "storage/tables/store.h"
+
+namespace oauthvault::custody {
+
+/// `#data` has 1 byte to 64 KiB of valid UTF-8.
+inline constexpr std::size_t kMaxDataSize = 64 * 1024;
+
+/// Credentials as a caller brings them.
+struct NewCredentials {
+  OauthId id;
+  std::string authorized_for;
+  std::string creator_description;
+  crypto::CredentialsData data;
+  std::string app_key;           ///< their own OAuth client; with app_secret, or both empty
+  crypto::AppSecret app_secret;
+  /// Set: authorized for this OAuth client, which is nobody's here (Rivery's own); may be unknown.
+  std::optional<std::string> foreign_client_id;
+};
+
+enum class IfThere : std::uint8_t { kReplace, kRefuse };
+
+/// Adds the change to `batch`, so that it can be committed with others (an attempt's state).
+/// `permit` is for store on the pair. The component and the project must be registered. `#data` is
+/// kept byte for byte; creator and time are set here; the endpoint and client that they were
+/// granted through are copied from the component.
+/// Errors: Invalid (sizes, UTF-8, app key without secret, or beside a foreign client), Denied (a
+/// permit for another right), NotFound, Conflict, Corrupt, Unavailable.
+Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
+                        NewCredentials credentials, IfThere if_there, const storage::Store& store,
+                        std::int64_t now_s);
+
+/// Stores at once. Errors: as AddToBatch, and Exhausted.
+Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
+                                                  NewCredentials credentials, IfThere if_there,
+                                                  storage::Store& store, std::int64_t now_s);
+
+/// Removes them. Errors: NotFound, Conflict, Unavailable.
+Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Store& store);
+
+}  // namespace oauthvault::custody

@@ -1,0 +1,209 @@
+#include "daemon/custody/store.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "tests/daemon/custody/test_vault.h"
+
+namespace oauthvault::custody {
+namespace {
+
+using access::Right;
+using fakes::BytesOf;
+using fakes::CodeOf;
+using fakes::TextOf;
+
+class CustodyStore : public testing::Test {
+ protected:
+  static NewCredentials New(std::string_view data, std::string_view id = "one") {
+    NewCredentials credentials{.id = fakes::TestVault::IdOf(id)};
+    credentials.data = crypto::CredentialsData(BytesOf(data));
+    return credentials;
+  }
+
+  Result<storage::Stored<storage::Credentials>> Put(NewCredentials credentials,
+                                                    IfThere if_there = IfThere::kReplace) {
+    return custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials), if_there,
+                        vault_.Store(), fakes::kVaultNow);
+  }
+
+  Result<std::optional<storage::Stored<storage::Credentials>>> Find(std::string_view id = "one") {
+    return vault_.Store().Find<storage::Credentials>(storage::Credentials::Names(
+        vault_.project, vault_.component, fakes::TestVault::IdOf(id)));
+  }
+
+  fakes::TestVault vault_;
+};
+
+TEST_F(CustodyStore, Put_KeepsDataByteForByteAndCopiesWhatItWasGrantedThrough) {
+  NewCredentials credentials = New("{ \"b\":1,\r\n\t\"a\":\"\xc3\xa9\" }  ");
+  credentials.authorized_for = "ann";
+  credentials.creator_description = "by hand";
+  const auto stored = Put(std::move(credentials));
+  ASSERT_TRUE(stored) << stored.error().Message();
+  EXPECT_EQ(stored->version, 1u);
+  EXPECT_EQ(stored->row.authorized_for, "ann");
+  EXPECT_EQ(stored->row.creator_id, fakes::kRunner);
+  EXPECT_EQ(stored->row.creator_description, "by hand");
+  EXPECT_EQ(stored->row.created_at_s, fakes::kVaultNow);
+  EXPECT_EQ(stored->row.oauth_version, "2.0");
+  EXPECT_EQ(stored->row.client_id, fakes::kComponentClient);
+  EXPECT_EQ(stored->row.token_endpoint, fakes::kComponentTokenUrl);
+  EXPECT_FALSE(stored->row.foreign_client);
+  EXPECT_FALSE(stored->sealed.Has(crypto::Part::kAppSecret));
+  const auto data = vault_.Store().OpenSecret(*stored, crypto::Part::kData);
+  ASSERT_TRUE(data);
+  EXPECT_EQ(TextOf(*data), "{ \"b\":1,\r\n\t\"a\":\"\xc3\xa9\" }  ");
+}
+
+TEST_F(CustodyStore, Put_TakesOneByteTo64KiBAndNoMore) {
+  EXPECT_EQ(CodeOf(Put(New(""))), "INVALID");
+  EXPECT_EQ(CodeOf(Put(New(std::string(kMaxDataSize + 1, 'x')))), "INVALID");
+  ASSERT_TRUE(Find());
+  EXPECT_FALSE(*Find());
+  EXPECT_EQ(CodeOf(Put(New("x"))), "OK");
+  const auto largest = Put(New(std::string(kMaxDataSize, 'x')));
+  ASSERT_TRUE(largest);
+  EXPECT_EQ(largest->sealed.PlainSize(crypto::Part::kData), 65'536u);
+}
+
+TEST_F(CustodyStore, Put_RefusesWhatIsNoUtf8) {
+  // A byte alone, an overlong slash, a surrogate, a cut sequence, beyond U+10FFFF.
+  for (const std::string_view text :
+       {"\xff", "\xc0\xaf", "\xed\xa0\x80", "ab\xe2\x82", "\xf4\x90\x80\x80"}) {
+    EXPECT_EQ(CodeOf(Put(New(text))), "INVALID");
+    NewCredentials with_secret = New("{}");
+    with_secret.app_key = "mine";
+    with_secret.app_secret = crypto::AppSecret(BytesOf(text));
+    EXPECT_EQ(CodeOf(Put(std::move(with_secret))), "INVALID");
+  }
+  EXPECT_FALSE(*Find());
+}
+
+TEST_F(CustodyStore, Put_TakesAnAppKeyAndItsSecretTogetherOnly) {
+  NewCredentials key_alone = New("{}");
+  key_alone.app_key = "mine";
+  EXPECT_EQ(CodeOf(Put(std::move(key_alone))), "INVALID");
+  NewCredentials secret_alone = New("{}");
+  secret_alone.app_secret = crypto::AppSecret(BytesOf("s"));
+  EXPECT_EQ(CodeOf(Put(std::move(secret_alone))), "INVALID");
+  NewCredentials too_long = New("{}");
+  too_long.app_key = "mine";
+  too_long.app_secret = crypto::AppSecret(BytesOf(std::string(4097, 's')));
+  EXPECT_EQ(CodeOf(Put(std::move(too_long))), "INVALID");
+
+  NewCredentials both = New("{}");
+  both.app_key = "mine";
+  both.app_secret = crypto::AppSecret(BytesOf("canary-own-secret"));
+  const auto stored = Put(std::move(both));
+  ASSERT_TRUE(stored);
+  EXPECT_EQ(stored->row.app_key, "mine");
+  EXPECT_EQ(stored->row.client_id, "mine");
+  const auto secret = vault_.Store().OpenSecret(*stored, crypto::Part::kAppSecret);
+  ASSERT_TRUE(secret);
+  EXPECT_EQ(TextOf(*secret), "canary-own-secret");
+}
+
+TEST_F(CustodyStore, Put_TakesNoAppBesideAnothersClient) {
+  NewCredentials credentials = New("{}");
+  credentials.foreign_client_id = "of-rivery";
+  credentials.app_key = "mine";
+  credentials.app_secret = crypto::AppSecret(BytesOf("s"));
+  EXPECT_EQ(CodeOf(Put(std::move(credentials))), "INVALID");
+  NewCredentials odd = New("{}");
+  odd.foreign_client_id = "two\nlines";
+  EXPECT_EQ(CodeOf(Put(std::move(odd))), "INVALID");
+
+  NewCredentials foreign = New("{}");
+  foreign.foreign_client_id = "of-rivery";
+  const auto stored = Put(std::move(foreign));
+  ASSERT_TRUE(stored);
+  EXPECT_TRUE(stored->row.foreign_client);
+  EXPECT_EQ(stored->row.client_id, "of-rivery");
+  EXPECT_EQ(stored->row.token_endpoint, "");
+}
+
+TEST_F(CustodyStore, Put_RefusesTextsThatAreTooLongOrHaveControlCharacters) {
+  for (const std::string& text :
+       {std::string(1025, 'x'), std::string("a\nb"), std::string("\xff")}) {
+    NewCredentials for_whom = New("{}");
+    for_whom.authorized_for = text;
+    EXPECT_EQ(CodeOf(Put(std::move(for_whom))), "INVALID");
+    NewCredentials described = New("{}");
+    described.creator_description = text;
+    EXPECT_EQ(CodeOf(Put(std::move(described))), "INVALID");
+    NewCredentials keyed = New("{}");
+    keyed.app_key = text;
+    keyed.app_secret = crypto::AppSecret(BytesOf("s"));
+    EXPECT_EQ(CodeOf(Put(std::move(keyed))), "INVALID");
+  }
+}
+
+TEST_F(CustodyStore, Put_RaisesTheVersionAndLeavesNothingOfTheOldOne) {
+  NewCredentials first = New("{\"first\":1}");
+  first.app_key = "mine";
+  first.app_secret = crypto::AppSecret(BytesOf("s"));
+  ASSERT_TRUE(Put(std::move(first)));
+  const auto second = Put(New("{\"second\":2}"));
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->version, 2u);
+  EXPECT_EQ(second->row.app_key, "");
+  EXPECT_EQ(second->row.client_id, fakes::kComponentClient);
+  EXPECT_FALSE(second->sealed.Has(crypto::Part::kAppSecret));
+  EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(*second, crypto::Part::kData)), "{\"second\":2}");
+  EXPECT_EQ(Put(New("{}"))->version, 3u);
+}
+
+TEST_F(CustodyStore, Put_RefusesWhatIsThereAlreadyWhereItMustBeNew) {
+  ASSERT_TRUE(Put(New("{\"first\":1}"), IfThere::kRefuse));
+  EXPECT_EQ(CodeOf(Put(New("{\"second\":2}"), IfThere::kRefuse)), "CONFLICT");
+  const auto standing = Find();
+  ASSERT_TRUE(standing && *standing);
+  EXPECT_EQ((*standing)->version, 1u);
+  EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(**standing, crypto::Part::kData)), "{\"first\":1}");
+}
+
+TEST_F(CustodyStore, Put_NeedsAPermitForStoreOnARegisteredPair) {
+  const auto put_with = [&](const access::Permit& permit) {
+    return CodeOf(custody::Put(permit, New("{}"), IfThere::kReplace, vault_.Store(), 1));
+  };
+  EXPECT_EQ(put_with(vault_.PermitFor(Right::kReveal)), "DENIED");
+  EXPECT_EQ(put_with(vault_.PermitFor(Right::kConnect)), "DENIED");
+  EXPECT_EQ(put_with(vault_.PermitFor(Right::kStore, "nobody", "sheets")), "NOT_FOUND");
+  EXPECT_EQ(put_with(vault_.PermitFor(Right::kStore, "acme", "nothing")), "NOT_FOUND");
+  EXPECT_EQ(put_with(vault_.PermitFor(Right::kStore)), "OK");
+}
+
+TEST_F(CustodyStore, Put_KeepsPairsApart) {
+  ASSERT_TRUE(Put(New("{\"acme\":1}")));
+  ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore, "other", "sheets"), New("{\"other\":1}"),
+                           IfThere::kRefuse, vault_.Store(), 1));
+  EXPECT_EQ((*Find())->version, 1u);
+  EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(**Find(), crypto::Part::kData)), "{\"acme\":1}");
+}
+
+TEST_F(CustodyStore, Delete_RemovesThemOnceAndForStoreOnly) {
+  ASSERT_TRUE(Put(New("{}")));
+  const OauthId id = fakes::TestVault::IdOf("one");
+  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kReveal), id, vault_.Store())), "DENIED");
+  EXPECT_TRUE(*Find());
+  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore, "other"), id, vault_.Store())),
+            "NOT_FOUND");
+  EXPECT_TRUE(*Find());
+  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore), id, vault_.Store())), "OK");
+  EXPECT_FALSE(*Find());
+  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore), id, vault_.Store())), "NOT_FOUND");
+}
+
+TEST_F(CustodyStore, Put_ThatTheStoreRefusesLeavesWhatStood) {
+  ASSERT_TRUE(Put(New("{\"first\":1}")));
+  vault_.Memory().FailNextCommit(Error(Code::kExhausted, "the fake's disk is full"));
+  EXPECT_EQ(CodeOf(Put(New("{\"second\":2}"))), "EXHAUSTED");
+  EXPECT_EQ((*Find())->version, 1u);
+}
+
+}  // namespace
+}  // namespace oauthvault::custody
