@@ -1,0 +1,455 @@
+#include "daemon/rivery/client.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "daemon/rivery/failure.h"
+#include "daemon/rivery/growing.h"
+#include "daemon/rivery/http.h"
+#include "daemon/rivery/json.h"
+#include "daemon/rivery/routes.h"
+#include "daemon/rivery/url.h"
+
+namespace oauthvault::rivery {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr int kMaxRedirects = 3;
+constexpr int kMaxPages = 1000;
+constexpr std::size_t kMaxItems = 10'000;
+constexpr std::size_t kMaxNameBytes = 128;
+constexpr std::size_t kMaxConnectionNameBytes = 512;
+constexpr std::size_t kMaxFlowSecretBytes = std::size_t{8} * 1024;  // a pull_id, an auth_uri
+constexpr std::size_t kMaxRequestBytes = std::size_t{1024} * 1024;
+constexpr std::size_t kIdDigits = 24;
+constexpr std::chrono::seconds kMinValidity{300};
+constexpr std::chrono::seconds kMaxValidity{43'200};
+
+// The codes that a body may carry, and every field that some operation needs.
+constexpr std::array<std::string_view, 3> kCodeFields = {"status_code", "Code", "status"};
+constexpr std::array<std::string_view, 14> kFields = {
+    "status_code", "Code",     "status",          "count",           "_id",
+    "cross_id",    "client_id", "connection_type", "connection_name", "datasource_id",
+    "oauth2",      "oauth",    "credentials_exists", "next_page"};
+constexpr std::array<std::string_view, 2> kFlowSecrets = {"pull_id", "auth_uri"};
+
+/// The body's own code: the worst that is one, or else the first; 0 without any. `true` is none.
+int CodeOf(const Document& document) {
+  int code = 0;
+  for (const std::string_view field : kCodeFields) {
+    const auto found = document.fields.find(field);
+    if (found == document.fields.end()) continue;
+    const auto* number = std::get_if<std::int64_t>(&found->second);
+    if (number == nullptr || *number < 100 || *number > 9999) continue;
+    if (code == 0 || *number >= 400) code = std::max(code, static_cast<int>(*number));
+  }
+  return code;
+}
+
+bool IsId(std::string_view text) {
+  return text.size() == kIdDigits && std::ranges::all_of(text, [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+         });
+}
+
+/// The id under a key; empty when there is none that is one.
+std::string IdAt(const Fields& fields, std::string_view key) {
+  const std::string* text = TextAt(fields, key);
+  return text != nullptr && IsId(*text) ? *text : std::string();
+}
+
+bool IsName(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxNameBytes &&
+         std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+bool IsFlowSecret(const crypto::SecretBytes& secret) {
+  return secret.Expose([](std::span<const std::uint8_t> bytes) {
+    return !bytes.empty() && bytes.size() <= kMaxFlowSecretBytes &&
+           std::ranges::all_of(bytes, [](std::uint8_t c) { return c > 0x20 && c < 0x7f; });
+  });
+}
+
+/// An address that may be shown to a person to click on.
+bool IsWebAddress(const crypto::SecretBytes& uri, const Reach& reach) {
+  return uri.Expose([&](std::span<const std::uint8_t> bytes) {
+    const auto begins_with = [&](std::string_view scheme) {
+      return bytes.size() > scheme.size() &&
+             std::equal(scheme.begin(), scheme.end(), bytes.begin());
+    };
+    return begins_with("https://") || (reach.allow_loopback && begins_with("http://"));
+  });
+}
+
+/// `{"connection_type": .., "connection_name": .., "credentials": ..}`, the last as it stands.
+Result<crypto::SecretBytes> ConnectionBody(std::string_view type, std::string_view name,
+                                           const crypto::SecretBytes& credentials) {
+  if (!IsName(type)) {
+    return Fail(Code::kInvalid, "a connection type must be 1 to 128 printable characters");
+  }
+  const std::optional<std::string> quoted_name = Quoted(name);
+  if (name.empty() || name.size() > kMaxConnectionNameBytes || !quoted_name) {
+    return Fail(Code::kInvalid, "a connection's name must be 1 to 512 bytes of UTF-8");
+  }
+  const Result<Document> document = ReadDocument(credentials, {.fields = {}, .secrets = {}});
+  if (!document || !document->is_object) {
+    return Fail(Code::kInvalid,
+                "the credentials for Rivery must be one JSON object without a key twice");
+  }
+  GrowingSecret body(kMaxRequestBytes);
+  const bool fits = body.Append("{\"connection_type\":") && body.Append(*Quoted(type)) &&
+                    body.Append(",\"connection_name\":") && body.Append(*quoted_name) &&
+                    body.Append(",\"credentials\":") &&
+                    credentials.Expose([&](std::span<const std::uint8_t> bytes) {
+                      return body.Append(bytes);
+                    }) &&
+                    body.Append("}");
+  if (!fits) return Fail(Code::kExhausted, "the credentials for Rivery are larger than 1 MiB");
+  return body.Take();
+}
+
+/// The Failure of an answer that was a success by its status but says nothing usable.
+Failure Unusable(Error error, int http_status, int body_code) {
+  return {.error = std::move(error),
+          .fate = Fate::kUnclear,
+          .http_status = http_status,
+          .body_code = body_code};
+}
+
+}  // namespace
+
+/// A success: HTTP 2xx, and no body code from 400.
+struct Answered {
+  int http_status = 0;
+  int body_code = 0;
+  Document document;
+  crypto::SecretBytes body;
+  std::string url;  ///< where it came from, redirects followed
+};
+
+struct Client::State {
+  const Routes routes;
+  const Limits limits;
+  const Reach reach;
+  Http http;
+
+  State(Routes given_routes, Limits given_limits, Reach given_reach)
+      : routes(std::move(given_routes)),
+        limits(given_limits),
+        reach(given_reach),
+        http(limits, reach) {}
+
+  /// Where an operation goes for this account.
+  Result<std::string> UrlOf(Operation operation, const Endpoint& endpoint,
+                            const RouteNames& names) const {
+    Result<std::string> base = NormalizeBaseUrl(endpoint.base_url, reach);
+    if (!base) return base;
+    Result<std::string> path = FillPath(routes.at(operation), names);
+    if (!path) return path;
+    return *base + *path;
+  }
+
+  /// One call with its redirects, which share its deadline.
+  Reply<Answered> Call(Operation operation, const Endpoint& endpoint, std::string url,
+                       const crypto::SecretBytes* body = nullptr) {
+    const std::string& verb = routes.at(operation).verb;
+    const Clock::time_point deadline = Clock::now() + limits.call_timeout;
+    for (int redirects = 0;; ++redirects) {
+      const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
+      std::expected<HttpAnswer, Failure> answer =
+          http.Exchange({.verb = verb,
+                         .url = url,
+                         .token = endpoint.token,
+                         .body = body,
+                         .timeout = std::max(left, milliseconds(1))});
+      if (!answer) return std::unexpected(std::move(answer.error()));
+      const bool is_redirect = answer->status >= 300 && answer->status < 400;
+      if (!is_redirect || verb != "GET" || answer->location.empty()) {
+        return Judge(operation, verb, *std::move(answer), std::move(url));
+      }
+      if (redirects == kMaxRedirects) {
+        return std::unexpected(Failure{
+            .error = {Code::kUnavailable, "Rivery redirects in a circle; check the base URL",
+                      Subject::Number(answer->status)},
+            .fate = Fate::kRefused,
+            .http_status = answer->status});
+      }
+      Result<std::string> next = ResolveOnOrigin(url, answer->location);
+      if (!next) {
+        return std::unexpected(Failure{.error = std::move(next.error()),
+                                       .fate = Fate::kRefused,
+                                       .http_status = answer->status});
+      }
+      url = *std::move(next);
+    }
+  }
+
+  static Reply<Answered> Judge(Operation operation, std::string_view verb, HttpAnswer answer,
+                               std::string url) {
+    const bool starts_oauth = operation == Operation::kOauthStart;
+    const std::span<const std::string_view> secrets =
+        starts_oauth ? std::span<const std::string_view>(kFlowSecrets)
+                     : std::span<const std::string_view>();
+    Result<Document> document =
+        ReadDocument(answer.body, {.fields = kFields, .secrets = secrets, .max_items = kMaxItems});
+    const int body_code = document ? CodeOf(*document) : 0;
+    if (answer.status >= 300 || body_code >= 400) {
+      return std::unexpected(
+          FailureOf(operation, verb, answer.status, body_code,
+                    ParseRetryAfter(answer.retry_after, std::chrono::system_clock::now())));
+    }
+    if (!document) {
+      return std::unexpected(Unusable(std::move(document.error()), answer.status, 0));
+    }
+    return Answered{.http_status = answer.status,
+                    .body_code = body_code,
+                    .document = *std::move(document),
+                    .body = std::move(answer.body),
+                    .url = std::move(url)};
+  }
+
+  /// Every page of a list; calls `take` for each item. `take` may refuse one by an error.
+  template <class F>
+  Reply<void> Walk(Operation operation, const Endpoint& endpoint, const RouteNames& names,
+                   F&& take) {
+    Result<std::string> url = UrlOf(operation, endpoint, names);
+    if (!url) return std::unexpected(NotSent(std::move(url.error())));
+    std::size_t items = 0;
+    std::string next = *std::move(url);
+    for (int page = 0; page < kMaxPages; ++page) {
+      Reply<Answered> answered = Call(operation, endpoint, next);
+      if (!answered) return std::unexpected(std::move(answered.error()));
+      const Document& document = answered->document;
+      const auto refuse = [&](Error error) {
+        return std::unexpected(
+            Unusable(std::move(error), answered->http_status, answered->body_code));
+      };
+      if (!document.is_list) {
+        return refuse({Code::kUnavailable,
+                       "Rivery's reply is no list; check the base URL and the routes"});
+      }
+      items += document.items.size();
+      if (items > kMaxItems) {
+        return refuse({Code::kExhausted, "Rivery lists more than can be worked with",
+                       Subject::Number(static_cast<std::int64_t>(kMaxItems))});
+      }
+      for (const Fields& item : document.items) {
+        if (Result<void> taken = take(item); !taken) return refuse(std::move(taken.error()));
+      }
+      const std::string* next_page = document.TextAt("next_page");
+      if (next_page == nullptr || next_page->empty()) return {};
+      Result<std::string> resolved = ResolveOnOrigin(answered->url, *next_page);
+      if (!resolved) {
+        return std::unexpected(Failure{.error = std::move(resolved.error()),
+                                       .fate = Fate::kRefused,
+                                       .http_status = answered->http_status});
+      }
+      next = *std::move(resolved);
+    }
+    return std::unexpected(Failure{
+        .error = {Code::kExhausted, "Rivery's list has no end", Subject::Number(kMaxPages)},
+        .fate = Fate::kRefused});
+  }
+};
+
+namespace {
+
+/// Operations that configuration leaves out keep their routes.
+Routes Complete(Routes routes) {
+  routes.merge(DefaultRoutes());
+  return routes;
+}
+
+}  // namespace
+
+Client::Client(Routes routes, Limits limits, Reach reach)
+    : state_(std::make_unique<State>(Complete(std::move(routes)), limits, reach)) {}
+Client::~Client() = default;
+
+Reply<std::vector<ConnectionType>> Client::Types(const Endpoint& endpoint) const {
+  std::vector<ConnectionType> types;
+  Reply<void> walked = state_->Walk(
+      Operation::kTypes, endpoint, {}, [&](const Fields& item) -> Result<void> {
+        const std::string* type = TextAt(item, "connection_type");
+        if (type == nullptr || !IsName(*type)) return {};  // not one that could be asked for
+        const std::string* datasource = TextAt(item, "datasource_id");
+        const bool has_datasource = datasource != nullptr && IsName(*datasource);
+        types.push_back({.connection_type = *type,
+                         .datasource_id = has_datasource ? *datasource : *type,
+                         .oauth2 = IsSet(item, "oauth2") || IsSet(item, "oauth")});
+        return {};
+      });
+  if (!walked) return std::unexpected(std::move(walked.error()));
+  return types;
+}
+
+Reply<StartedOauth> Client::StartOauth(const Endpoint& endpoint, std::string_view datasource_id,
+                                       std::chrono::seconds validity) const {
+  if (!IsName(datasource_id)) {
+    return std::unexpected(NotSent(
+        {Code::kInvalid, "a datasource id must be 1 to 128 printable characters"}));
+  }
+  if (validity < kMinValidity || validity > kMaxValidity) {
+    return std::unexpected(NotSent({Code::kInvalid,
+                                    "the validity of an authorization must be 300 to 43200 s",
+                                    Subject::Number(validity.count())}));
+  }
+  Result<std::string> url = state_->UrlOf(Operation::kOauthStart, endpoint, {});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  const crypto::SecretBytes body = crypto::SecretBytes::CopyOf(
+      "{\"datasource_id\":" + *Quoted(datasource_id) +
+      ",\"validity_duration\":" + std::to_string(validity.count()) + "}");
+  Reply<Answered> answered = state_->Call(Operation::kOauthStart, endpoint, *std::move(url), &body);
+  if (!answered) return std::unexpected(std::move(answered.error()));
+
+  auto& secrets = answered->document.secrets;
+  StartedOauth started{.pull_id = std::move(secrets["pull_id"]),
+                       .auth_uri = std::move(secrets["auth_uri"])};
+  if (!IsFlowSecret(started.pull_id) || !IsFlowSecret(started.auth_uri) ||
+      !IsWebAddress(started.auth_uri, state_->reach)) {
+    return std::unexpected(Unusable(
+        {Code::kUnavailable, "Rivery's reply names no pull id or no https address to consent at"},
+        answered->http_status, answered->body_code));
+  }
+  started.expires_at_s = ExpiryOfJws(started.pull_id);
+  return started;
+}
+
+Reply<FetchedOauth> Client::FetchOauth(const Endpoint& endpoint, const crypto::SecretBytes& pull_id,
+                                       const crypto::SecretBytes& auth_uri) const {
+  if (!IsFlowSecret(pull_id) || !IsFlowSecret(auth_uri)) {
+    return std::unexpected(
+        NotSent({Code::kInvalid, "a pull id and its address must be 1 B to 8 KiB of ASCII"}));
+  }
+  Result<std::string> url = state_->UrlOf(Operation::kOauthFetch, endpoint, {});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  GrowingSecret growing(kMaxRequestBytes);
+  const auto append = [&](std::span<const std::uint8_t> text) {
+    return growing.AppendQuoted(text);
+  };
+  const bool fits = growing.Append("{\"pull_id\":") && pull_id.Expose(append) &&
+                    growing.Append(",\"auth_uri\":") && auth_uri.Expose(append) &&
+                    growing.Append("}");
+  if (!fits) {
+    return std::unexpected(NotSent({Code::kInvalid, "a pull id and its address cannot be sent"}));
+  }
+  const crypto::SecretBytes body = growing.Take();
+  Reply<Answered> answered = state_->Call(Operation::kOauthFetch, endpoint, *std::move(url), &body);
+  if (!answered) return std::unexpected(std::move(answered.error()));
+
+  const Document& document = answered->document;
+  const bool says_done = answered->body_code >= 200 && answered->body_code <= 202;
+  const bool is_done = document.is_object &&
+                       ((says_done && document.holds_token) ||
+                        (answered->body_code == 0 && document.holds_access_token));
+  FetchedOauth fetched;
+  if (!is_done) return fetched;
+  fetched.pending = false;
+  fetched.data = crypto::CredentialsData(std::move(answered->body));
+  if (const std::string* client_id = document.TextAt("client_id")) fetched.client_id = *client_id;
+  return fetched;
+}
+
+Reply<RemoteConnection> Client::Create(const Endpoint& endpoint, std::string_view connection_type,
+                                       std::string_view name,
+                                       const crypto::SecretBytes& credentials) const {
+  Result<crypto::SecretBytes> body = ConnectionBody(connection_type, name, credentials);
+  if (!body) return std::unexpected(NotSent(std::move(body.error())));
+  Result<std::string> url = state_->UrlOf(Operation::kCreate, endpoint,
+                                          {.id = {}, .cross_id = {}, .type = connection_type});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  Reply<Answered> answered = state_->Call(Operation::kCreate, endpoint, *std::move(url), &*body);
+  if (!answered) return std::unexpected(std::move(answered.error()));
+
+  RemoteConnection created{.id = IdAt(answered->document.fields, "_id"),
+                           .cross_id = IdAt(answered->document.fields, "cross_id"),
+                           .name = std::string(name),
+                           .connection_type = std::string(connection_type),
+                           .credentials_exist = true};
+  if (created.id.empty()) {
+    return std::unexpected(Unusable(
+        {Code::kUnavailable,
+         "Rivery's reply to a create names no connection; look for it before creating again"},
+        answered->http_status, answered->body_code));
+  }
+  return created;
+}
+
+Reply<RemoteConnection> Client::Update(const Endpoint& endpoint, const RemoteConnection& connection,
+                                       std::string_view new_name,
+                                       const crypto::SecretBytes& credentials) const {
+  Result<crypto::SecretBytes> body =
+      ConnectionBody(connection.connection_type, new_name, credentials);
+  if (!body) return std::unexpected(NotSent(std::move(body.error())));
+  Result<std::string> url = state_->UrlOf(Operation::kUpdate, endpoint,
+                                          {.id = connection.id,
+                                           .cross_id = connection.cross_id,
+                                           .type = connection.connection_type});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  Reply<Answered> answered = state_->Call(Operation::kUpdate, endpoint, *std::move(url), &*body);
+  if (!answered) return std::unexpected(std::move(answered.error()));
+
+  // The reply may name the connection, count what was changed, or only say yes.
+  const Fields& fields = answered->document.fields;
+  const std::string id = IdAt(fields, "_id");
+  const std::string cross_id = IdAt(fields, "cross_id");
+  const auto count = fields.find("count");
+  const auto* changed = count == fields.end() ? nullptr : std::get_if<std::int64_t>(&count->second);
+  if (changed != nullptr && *changed == 0) {
+    return std::unexpected(Failure{
+        .error = {Code::kNotFound,
+                  "Rivery changed no connection; look for its id in Rivery, or check the route"},
+        .fate = Fate::kRefused,
+        .http_status = answered->http_status,
+        .body_code = answered->body_code});
+  }
+  if (!answered->document.is_object || (!id.empty() && id != connection.id)) {
+    return std::unexpected(Unusable(
+        {Code::kUnavailable,
+         "Rivery's reply to an update is about no or another connection; look at both in Rivery"},
+        answered->http_status, answered->body_code));
+  }
+  return RemoteConnection{.id = connection.id,
+                          .cross_id = cross_id.empty() ? connection.cross_id : cross_id,
+                          .name = std::string(new_name),
+                          .connection_type = connection.connection_type,
+                          .credentials_exist = true};
+}
+
+Reply<std::vector<RemoteConnection>> Client::List(const Endpoint& endpoint,
+                                                  std::string_view connection_type) const {
+  if (!IsName(connection_type)) {
+    return std::unexpected(NotSent(
+        {Code::kInvalid, "connections can be listed by a type of 1 to 128 printable characters"}));
+  }
+  std::vector<RemoteConnection> connections;
+  Reply<void> walked = state_->Walk(
+      Operation::kList, endpoint, {.id = {}, .cross_id = {}, .type = connection_type},
+      [&](const Fields& item) -> Result<void> {
+        // The server may not know the filter and list every type.
+        const std::string* type = TextAt(item, "connection_type");
+        if (type != nullptr && *type != connection_type) return {};
+        RemoteConnection connection{
+            .id = IdAt(item, "_id"),
+            .cross_id = IdAt(item, "cross_id"),
+            .name = {},
+            .connection_type = std::string(connection_type),
+            .credentials_exist = IsSet(item, "credentials_exists")};
+        if (const std::string* name = TextAt(item, "connection_name")) connection.name = *name;
+        // Left out, it might be the very one that is looked for after an unclear create.
+        if (connection.id.empty()) {
+          return Fail(Code::kUnavailable, "Rivery lists a connection without a usable id");
+        }
+        connections.push_back(std::move(connection));
+        return {};
+      });
+  if (!walked) return std::unexpected(std::move(walked.error()));
+  return connections;
+}
+
+}  // namespace oauthvault::rivery
