@@ -1,0 +1,400 @@
+#include "daemon/config.h"
+
+#include <toml++/toml.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include "daemon/access/principal.h"
+
+namespace oauthvault {
+namespace {
+
+constexpr std::size_t kMaxConfigFileSize = 256 * 1024;
+constexpr std::string_view kVersion = "0.1.0";
+
+// How a setting is written in the file.
+enum class Form : std::uint8_t { kText, kNumber, kFlag, kTexts, kNumbers };
+
+// One setting: where it stands in the file, the flag and variable that override it, what it is
+// for, and how a text becomes its value. The file, the environment and the flags all walk this
+// table, so a key cannot be known to one and not to the others.
+struct Setting {
+  std::string key;   // `edge.max_connections`; the flag is --edge-max-connections,
+                     // the variable OAUTHVAULT_EDGE_MAX_CONNECTIONS
+  Form form;
+  std::string help;
+  std::function<std::string(const std::string&, Config&)> set;  // "" or what is wrong
+};
+
+std::string SetNumber(const std::string& text, std::uint64_t low, std::uint64_t high,
+                      const std::function<void(std::uint64_t)>& store) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) {
+    return "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high);
+  }
+  store(value);
+  return {};
+}
+
+std::string SetBool(const std::string& text, bool& value) {
+  if (text != "true" && text != "false") return "must be true or false";
+  value = text == "true";
+  return {};
+}
+
+std::string SetPath(const std::string& text, std::filesystem::path& path) {
+  if (text.empty()) return "must not be empty";
+  path = text;
+  return {};
+}
+
+std::string SetListen(const std::string& text, Config& config) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) return "must be ADDRESS:PORT";
+  std::string wrong = SetNumber(text.substr(colon + 1), 0, 65535, [](std::uint64_t) {});
+  if (!wrong.empty()) return "must end in a port from 0 to 65535";
+  config.listen = text;
+  return {};
+}
+
+std::string SetNames(const std::string& text, Config& config) {
+  std::vector<std::string> names;
+  std::istringstream stream(text);
+  for (std::string name; std::getline(stream, name, ',');) {
+    if (name.empty() || name.size() > 253) return "must be names of 1 to 253 characters";
+    names.push_back(name);
+  }
+  if (names.empty()) return "must hold at least one name";
+  config.names = std::move(names);
+  return {};
+}
+
+std::string SetStatuses(const std::string& text, Config& config) {
+  std::set<int> statuses;
+  std::istringstream stream(text);
+  for (std::string status; std::getline(stream, status, ',');) {
+    const std::string wrong = SetNumber(status, 100, 599, [&](std::uint64_t value) {
+      statuses.insert(static_cast<int>(value));
+    });
+    if (!wrong.empty()) return "must be a list of HTTP statuses";
+  }
+  config.rivery.pending_statuses = std::move(statuses);
+  return {};
+}
+
+std::string SetTrustDomain(const std::string& text, Config& config) {
+  if (!access::IsValidTrustDomain(text)) return "must have 1 to 255 characters of a-z 0-9 . - _";
+  config.trust_domain = text;
+  return {};
+}
+
+std::string SetLogLevel(const std::string& text, Config& config) {
+  if (text != "debug" && text != "info" && text != "warning" && text != "error") {
+    return "must be debug, info, warning or error";
+  }
+  config.log_level = text;
+  return {};
+}
+
+template <class Number>
+auto NumberSetting(std::uint64_t low, std::uint64_t high, Number& (*member)(Config&)) {
+  return [low, high, member](const std::string& text, Config& config) {
+    return SetNumber(text, low, high,
+                     [&](std::uint64_t value) { member(config) = static_cast<Number>(value); });
+  };
+}
+
+const std::vector<Setting>& Settings() {
+  static const std::vector<Setting> settings = {
+      {"state", Form::kText, "folder of the keys file and the store",
+       [](const std::string& text, Config& config) { return SetPath(text, config.state); }},
+      {"audit", Form::kText, "folder of the audit trail; keep it apart from the store",
+       [](const std::string& text, Config& config) { return SetPath(text, config.audit); }},
+      {"key_file", Form::kText, "the key file whose slot opens the vault",
+       [](const std::string& text, Config& config) { return SetPath(text, config.key_file); }},
+      {"socket", Form::kText, "unix socket of the local admin",
+       [](const std::string& text, Config& config) { return SetPath(text, config.socket); }},
+      {"listen", Form::kText, "ADDRESS:PORT for gRPC with mutual TLS; port 0 takes a free one",
+       SetListen},
+      {"names", Form::kTexts, "names and addresses in the daemon's certificate", SetNames},
+      {"trust_domain", Form::kText, "the SPIFFE trust domain of all principals", SetTrustDomain},
+      {"log_level", Form::kText, "debug, info, warning or error", SetLogLevel},
+      {"store.map_size_mib", Form::kNumber, "how large the store may grow",
+       NumberSetting<std::uint64_t>(
+           1, 1 << 20, [](Config& c) -> std::uint64_t& { return c.store.map_size_mib; })},
+      {"edge.max_connections", Form::kNumber, "TCP connections at one time",
+       NumberSetting<std::uint32_t>(
+           1, 100'000, [](Config& c) -> std::uint32_t& { return c.edge.max_connections; })},
+      {"edge.handshake_timeout_ms", Form::kNumber,
+       "a TLS handshake must be complete within this time",
+       NumberSetting<std::uint32_t>(
+           100, 60'000, [](Config& c) -> std::uint32_t& { return c.edge.handshake_timeout_ms; })},
+      {"edge.stop_timeout_ms", Form::kNumber,
+       "calls under way may finish within this time at the end",
+       NumberSetting<std::uint32_t>(
+           0, 60'000, [](Config& c) -> std::uint32_t& { return c.edge.stop_timeout_ms; })},
+      {"rivery.allow_loopback", Form::kFlag, "Rivery accounts on this host, also over plain http",
+       [](const std::string& text, Config& config) {
+         return SetBool(text, config.rivery.allow_loopback);
+       }},
+      {"rivery.allow_private", Form::kFlag, "Rivery accounts at private addresses",
+       [](const std::string& text, Config& config) {
+         return SetBool(text, config.rivery.allow_private);
+       }},
+      {"rivery.poll_interval_ms", Form::kNumber, "between two looks at one pending authorization",
+       NumberSetting<std::uint32_t>(
+           100, 600'000, [](Config& c) -> std::uint32_t& { return c.rivery.poll_interval_ms; })},
+      {"rivery.pending_statuses", Form::kNumbers,
+       "HTTP statuses that mean \"no consent yet\", beside 2xx",
+       SetStatuses},
+      {"rivery.settle_time_ms", Form::kNumber, "how long an unclear create may take to show",
+       NumberSetting<std::uint32_t>(
+           0, 600'000, [](Config& c) -> std::uint32_t& { return c.rivery.settle_time_ms; })},
+  };
+  return settings;
+}
+
+constexpr std::string_view kRouteNames[] = {"types",  "oauth_start", "oauth_fetch",
+                                            "create", "update",      "list"};
+
+std::string SetRoute(const std::string& name, const std::string& text, Config& config) {
+  if (std::ranges::find(kRouteNames, name) == std::end(kRouteNames)) {
+    return "is no operation; there are types, oauth_start, oauth_fetch, create, update, list";
+  }
+  const std::size_t space = text.find(' ');
+  const std::string verb = text.substr(0, space);
+  const auto unprintable =
+      std::ranges::count_if(text, [](char c) { return c <= 0x20 || c >= 0x7f; });
+  if (space == std::string::npos || text.size() < space + 2 || text[space + 1] != '/' ||
+      unprintable != 1 ||
+      (verb != "GET" && verb != "POST" && verb != "PUT" && verb != "PATCH" && verb != "DELETE")) {
+    return "must be a verb and a path, such as \"PUT /connections/{id}\"";
+  }
+  config.rivery.routes[name] = text;
+  return {};
+}
+
+std::string_view RuleOf(Form form) {
+  switch (form) {
+    case Form::kText: return "must be a string in quotes";
+    case Form::kNumber: return "must be a whole number";
+    case Form::kFlag: return "must be true or false, without quotes";
+    case Form::kTexts: return "must be a list of strings";
+    case Form::kNumbers: return "must be a list of whole numbers";
+  }
+  __builtin_unreachable();
+}
+
+// One TOML value as the text that a flag would have; none when it is of another form.
+std::optional<std::string> TextOf(const toml::node& node, Form form) {
+  switch (form) {
+    case Form::kText:
+      if (const auto* text = node.as_string()) return text->get();
+      return std::nullopt;
+    case Form::kNumber:
+      if (const auto* number = node.as_integer()) return std::to_string(number->get());
+      return std::nullopt;
+    case Form::kFlag:
+      if (const auto* flag = node.as_boolean()) return flag->get() ? "true" : "false";
+      return std::nullopt;
+    case Form::kTexts:
+    case Form::kNumbers: break;
+  }
+  const auto* array = node.as_array();
+  if (array == nullptr) return std::nullopt;
+  std::string joined;
+  for (const toml::node& element : *array) {
+    const auto text = TextOf(element, form == Form::kTexts ? Form::kText : Form::kNumber);
+    // A comma would make two of one.
+    if (!text || text->find(',') != std::string::npos) return std::nullopt;
+    if (!joined.empty()) joined += ',';
+    joined += *text;
+  }
+  return joined;
+}
+
+std::string Place(const std::string& source, const toml::node& node) {
+  return source + ":" + std::to_string(node.source().begin.line) + ": ";
+}
+
+// A key of somebody's file, made safe to print: it may hold anything.
+std::string Printable(std::string_view key) {
+  std::string text;
+  for (const char c : key.substr(0, 64)) text += (c >= 0x20 && c < 0x7f) ? c : '?';
+  return text;
+}
+
+std::expected<void, std::string> ReadTable(const toml::table& table, const std::string& prefix,
+                                           const std::string& source, Config& config) {
+  for (const auto& [name, node] : table) {
+    const std::string key = prefix + std::string(name.str());
+    if (const toml::table* inner = node.as_table()) {
+      if (key == "store" || key == "edge" || key == "rivery" || key == "rivery.routes") {
+        if (auto read = ReadTable(*inner, key + ".", source, config); !read) return read;
+        continue;
+      }
+      return std::unexpected(Place(source, node) + "unknown section [" + Printable(key) +
+                             "]; remove it or correct its name");
+    }
+    if (prefix == "rivery.routes.") {
+      const auto text = TextOf(node, Form::kText);
+      const std::string wrong = text ? SetRoute(std::string(name.str()), *text, config)
+                                     : std::string(RuleOf(Form::kText));
+      if (!wrong.empty()) {
+        return std::unexpected(Place(source, node) + Printable(key) + " " + wrong);
+      }
+      continue;
+    }
+    const auto& settings = Settings();
+    const auto setting =
+        std::ranges::find_if(settings, [&](const Setting& known) { return known.key == key; });
+    if (setting == settings.end()) {
+      return std::unexpected(Place(source, node) + "unknown key " + Printable(key) +
+                             "; remove it or correct its name (deploy/oauthvaultd.toml lists all)");
+    }
+    const auto text = TextOf(node, setting->form);
+    const std::string wrong =
+        text ? setting->set(*text, config) : std::string(RuleOf(setting->form));
+    if (!wrong.empty()) return std::unexpected(Place(source, node) + key + " " + wrong);
+  }
+  return {};
+}
+
+std::string FlagOf(const std::string& key) {
+  std::string flag = "--" + key;
+  for (char& c : flag) {
+    if (c == '.' || c == '_') c = '-';
+  }
+  return flag;
+}
+
+std::string VariableOf(const std::string& key) {
+  std::string variable = "OAUTHVAULT_";
+  for (const char c : key) {
+    variable += (c == '.') ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return variable;
+}
+
+std::expected<std::string, std::string> ReadFile(const std::string& path) {
+  std::error_code ignored;
+  const bool is_folder = std::filesystem::is_directory(path, ignored);
+  std::ifstream file(path, std::ios::binary);
+  if (is_folder || !file) {
+    return std::unexpected("cannot read the configuration " + path +
+                           "; name a file with --config, or create it from "
+                           "deploy/oauthvaultd.toml");
+  }
+  std::string text(kMaxConfigFileSize + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (file.bad()) {
+    return std::unexpected("reading the configuration " + path + " failed; try again");
+  }
+  if (text.size() > kMaxConfigFileSize) {
+    return std::unexpected("the configuration " + path +
+                           " is larger than 256 KiB; shorten it, or name another with --config");
+  }
+  return text;
+}
+
+// What is wrong with the command line. Of words that nobody expected only the option's name is
+// told: the word may be a secret.
+std::string Complaint(const CLI::ParseError& error, const CLI::App& app) {
+  std::string complaint = "there are more words than oauthvaultd takes";
+  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+    complaint = error.what();
+  } else {
+    for (const std::string& word : app.remaining(true)) {
+      if (!word.starts_with("--")) continue;
+      complaint = "unknown option " + Printable(word.substr(0, word.find('=')));
+      break;
+    }
+  }
+  return complaint + " (see --help)";
+}
+
+}  // namespace
+
+std::expected<void, std::string> ReadToml(const std::string& text, const std::string& source,
+                                          Config& config) {
+  try {
+    return ReadTable(toml::parse(text, source), "", source, config);
+  } catch (const toml::parse_error& error) {
+    // The parser's description may quote the text, so only the place is told.
+    return std::unexpected(source + ":" + std::to_string(error.source().begin.line) +
+                           ": this is not valid TOML; correct the line");
+  }
+}
+
+std::expected<Invocation, Ending> ReadInvocation(int argc, const char* const* argv) {
+  Invocation invocation;
+  CLI::App app(
+      "oauthvaultd: holds OAuth credentials sealed and reveals them only to the component and "
+      "project that they were granted to",
+      "oauthvaultd");
+  app.set_version_flag("--version", std::string("oauthvaultd ") + std::string(kVersion));
+  app.footer(
+      "Example:\n"
+      "  oauthvaultd init --config /etc/oauthvault/oauthvaultd.toml\n"
+      "  oauthvaultd --config /etc/oauthvault/oauthvaultd.toml\n"
+      "Every flag but --config has a variable, too: --trust-domain is OAUTHVAULT_TRUST_DOMAIN.");
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+  const CLI::App* init = app.add_subcommand(
+      "init", "make a new vault: key file (unless there is one), keys, store, CA, audit trail");
+  const CLI::App* verify =
+      app.add_subcommand("verify-audit", "check every line of the audit trail, offline");
+  app.add_subcommand("serve", "serve (the default)");
+
+  std::string config_path;
+  app.add_option("--config", config_path, "configuration in TOML")->envname("OAUTHVAULT_CONFIG");
+  // The text of each setting that a flag or the environment gives.
+  std::map<std::string, std::optional<std::string>> given;
+  for (const Setting& setting : Settings()) {
+    app.add_option_function<std::string>(
+           FlagOf(setting.key),
+           [&given, &setting](const std::string& text) { given[setting.key] = text; }, setting.help)
+        ->envname(VariableOf(setting.key));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0) return std::unexpected(Ending{1, Complaint(error, app)});
+    std::ostringstream out;
+    app.exit(error, out);
+    return std::unexpected(Ending{0, out.str()});
+  }
+
+  if (!config_path.empty()) {
+    auto text = ReadFile(config_path);
+    if (!text) return std::unexpected(Ending{1, text.error()});
+    if (auto read = ReadToml(*text, config_path, invocation.config); !read) {
+      return std::unexpected(Ending{1, read.error()});
+    }
+  }
+  for (const Setting& setting : Settings()) {
+    const auto& text = given[setting.key];
+    if (!text) continue;
+    const std::string wrong = setting.set(*text, invocation.config);
+    if (!wrong.empty()) {
+      return std::unexpected(
+          Ending{1, FlagOf(setting.key) + " (" + VariableOf(setting.key) + ") " + wrong});
+    }
+  }
+  if (init->parsed()) invocation.command = Command::kInit;
+  if (verify->parsed()) invocation.command = Command::kVerifyAudit;
+  return invocation;
+}
+
+}  // namespace oauthvault

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace oauthvault {
+
+/// All settings of `oauthvaultd`. deploy/oauthvaultd.toml documents each; flag > environment
+/// OAUTHVAULT_* > file > the default here.
+struct Config {
+  std::filesystem::path state = "/var/lib/oauthvault";  ///< holds `keys` and `store/`
+  std::filesystem::path audit = "/var/lib/oauthvault/audit";
+  std::filesystem::path key_file = "/etc/oauthvault/key";  ///< the slot that opens the vault
+  std::filesystem::path socket = "/run/oauthvault/admin.sock";
+  std::string listen = "127.0.0.1:8443";  ///< address:port; port 0 takes a free one
+  /// Names and addresses that clients reach the daemon by; they stand in its certificate.
+  std::vector<std::string> names = {"localhost", "127.0.0.1"};
+  std::string trust_domain = "oauthvault";
+  std::string log_level = "info";  ///< debug, info, warning, error
+
+  struct {
+    std::uint64_t map_size_mib = 1024;
+  } store;
+
+  struct {
+    std::uint32_t max_connections = 1000;
+    std::uint32_t handshake_timeout_ms = 3000;
+    std::uint32_t stop_timeout_ms = 4000;
+  } edge;
+
+  struct {
+    bool allow_loopback = false;
+    bool allow_private = false;
+    std::uint32_t poll_interval_ms = 4000;
+    std::uint32_t settle_time_ms = 20000;
+    /// HTTP statuses that mean "no consent yet", beside 2xx.
+    std::set<int> pending_statuses;
+    /// Operation -> "VERB /path", over the table of the client.
+    std::map<std::string, std::string> routes;
+  } rivery;
+
+  std::filesystem::path KeysFile() const { return state / "keys"; }
+  std::filesystem::path StoreFolder() const { return state / "store"; }
+};
+
+/// What `oauthvaultd` was asked to do.
+enum class Command : std::uint8_t { kServe, kInit, kVerifyAudit };
+
+/// The command line, read.
+struct Invocation {
+  Command command = Command::kServe;
+  Config config;
+};
+
+/// Ends the program: help and version with 0, a user's error with 1.
+struct Ending {
+  int exit_code;
+  std::string text;  ///< for standard output (0) or standard error
+};
+
+/// Reads flags, environment and file. Every key that is not known, every value of the wrong type
+/// or out of its range, a missing file, are errors that say where and what to do.
+std::expected<Invocation, Ending> ReadInvocation(int argc, const char* const* argv);
+
+/// Reads a configuration in TOML over `config`. `source` stands in messages.
+std::expected<void, std::string> ReadToml(const std::string& text, const std::string& source,
+                                          Config& config);
+
+}  // namespace oauthvault

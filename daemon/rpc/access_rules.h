@@ -1,0 +1,40 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "crypto/error.h"
+#include "daemon/access/decide.h"
+
+namespace oauthvault::rpc {
+
+/// The access rule of one method, read from its option in the .proto.
+struct Rule {
+  std::string act;  ///< `Registry.AddProject`, as in audit lines
+  access::Right right;
+  bool audited;
+};
+
+/// The rules of all methods of the contract. Threads: any, once made.
+class AccessRules {
+ public:
+  /// Reads the options of every method of `services` (full names, `oauthvault.v1.Registry`).
+  /// Errors: Invalid when a service is unknown or a method has no rule; the daemon does not start.
+  static Result<AccessRules> FromContract(std::span<const std::string_view> services);
+
+  /// The rule of `Service.Method`. Asking for a method that is not in the contract ends the
+  /// process.
+  const Rule& Of(std::string_view act) const;
+
+  std::size_t Size() const { return rules_.size(); }
+
+ private:
+  std::unordered_map<std::string_view, Rule> rules_;  // keyed by Rule::act
+};
+
+/// The services of the contract, all of which the daemon serves.
+std::span<const std::string_view> ContractServices();
+
+}  // namespace oauthvault::rpc

@@ -1,0 +1,127 @@
+#include "daemon/rpc/accounts_service.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/rivery/accounts.h"
+
+namespace oauthvault::rpc {
+namespace {
+
+void Write(const storage::Account& row, v1::Account& message) {
+  message.set_id(row.id.Str());
+  message.set_base_url(row.base_url);
+  for (const std::string& project : row.projects) message.add_projects(project);
+  message.set_updated_at_s(row.updated_at_s);
+  message.set_updated_by(row.updated_by);
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* AccountsService::Set(grpc::CallbackServerContext* call,
+                                               const v1::SetAccountRequest* request,
+                                               v1::Account* response) {
+  return edge_.Serve(
+      call, "Accounts.Set", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = AccountId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        admitted.entry.object = id->Str();
+        rivery::AccountFields fields;
+        if (!asked.base_url().empty()) fields.base_url = asked.base_url();
+        if (!asked.api_token().empty()) {
+          fields.token = crypto::ApiToken(crypto::SecretBytes::CopyOf(asked.api_token()));
+        }
+        if (asked.projects_size() != 0) {
+          fields.projects.emplace(asked.projects().begin(), asked.projects().end());
+        }
+        auto account = rivery::SetAccount(store_, *id, std::move(fields), reach_,
+                                          admitted.caller.who, edge_.NowS());
+        if (!account) return Fail(std::move(account));
+        admitted.entry.version = account->version;
+        Write(account->row, answer);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* AccountsService::Get(grpc::CallbackServerContext* call,
+                                               const v1::GetAccountRequest* request,
+                                               v1::Account* response) {
+  return edge_.Serve(call, "Accounts.Get", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto id = AccountId::Parse(asked.id());
+                       if (!id) return Fail(std::move(id));
+                       auto account =
+                           store_.Get<storage::Account>(storage::Account::Names(*id));
+                       if (!account) return Fail(std::move(account));
+                       Write(account->row, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* AccountsService::List(grpc::CallbackServerContext* call,
+                                                const v1::ListAccountsRequest* request,
+                                                v1::ListAccountsResponse* response) {
+  return edge_.Serve(call, "Accounts.List", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto page = store_.List<storage::Account>("", "", asked.page_token(),
+                                                                 asked.page_size());
+                       if (!page) return Fail(std::move(page));
+                       for (const auto& stored : page->rows) {
+                         Write(stored.row, *answer.add_accounts());
+                       }
+                       answer.set_next_page_token(page->next);
+                       return {};
+                     });
+}
+
+// The catalogue comes whole from Rivery, so a page token is the place in its sorted list.
+grpc::ServerUnaryReactor* AccountsService::ListTypes(grpc::CallbackServerContext* call,
+                                                     const v1::ListTypesRequest* request,
+                                                     v1::ListTypesResponse* response) {
+  return edge_.Serve(
+      call, "Accounts.ListTypes", rivery_workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = AccountId::Parse(asked.account());
+        if (!id) return Fail(std::move(id));
+        std::size_t from = 0;
+        const std::string& token = asked.page_token();
+        const auto [end, wrong] =
+            std::from_chars(token.data(), token.data() + token.size(), from);
+        if (!token.empty() && (wrong != std::errc() || end != token.data() + token.size())) {
+          return Fail(Code::kInvalid, "this page token is not from a list of types");
+        }
+        admitted.entry.object = id->Str();
+        // The API token leaves the vault, so its line comes first.
+        admitted.entry.outcome = audit::Outcome::kAllowed;
+        auto recorded = edge_.GetTrail().RecordAndWait(admitted.entry);
+        if (!recorded) return Fail(std::move(recorded));
+        admitted.recorded = true;
+
+        auto account = rivery::OpenAccountFor(store_, *id, std::nullopt);
+        if (!account) return Fail(std::move(account));
+        auto types = client_.Types(account->AsEndpoint());
+        if (!types) return std::unexpected(std::move(types.error().error));
+        std::ranges::sort(*types, {}, &rivery::ConnectionType::connection_type);
+        const std::size_t size =
+            asked.page_size() == 0
+                ? storage::kDefaultPageSize
+                : std::min<std::size_t>(asked.page_size(), storage::kMaxPageSize);
+        for (std::size_t i = from; i < types->size() && i - from < size; ++i) {
+          v1::ConnectionType* type = answer.add_types();
+          type->set_connection_type((*types)[i].connection_type);
+          type->set_datasource_id((*types)[i].datasource_id);
+          type->set_oauth2((*types)[i].oauth2);
+        }
+        if (types->size() > from && types->size() - from > size) {
+          answer.set_next_page_token(std::to_string(from + size));
+        }
+        return {};
+      });
+}
+
+}  // namespace oauthvault::rpc

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "daemon/rivery/client.h"
+#include "daemon/rpc/edge.h"
+#include "daemon/rpc/workers.h"
+#include "oauthvault/v1/accounts.grpc.pb.h"
+#include "storage/tables/store.h"
+
+namespace oauthvault::rpc {
+
+/// accounts.proto: Rivery accounts, and what their catalogue offers.
+class AccountsService final : public v1::Accounts::CallbackService {
+ public:
+  /// `rivery_workers` run what waits for Rivery.
+  AccountsService(const Edge& edge, Workers& workers, Workers& rivery_workers,
+                  storage::Store& store, const rivery::Client& client, rivery::Reach reach)
+      : edge_(edge), workers_(workers), rivery_workers_(rivery_workers), store_(store),
+        client_(client), reach_(reach) {}
+
+  grpc::ServerUnaryReactor* Set(grpc::CallbackServerContext*, const v1::SetAccountRequest*,
+                                v1::Account*) override;
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext*, const v1::GetAccountRequest*,
+                                v1::Account*) override;
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext*, const v1::ListAccountsRequest*,
+                                 v1::ListAccountsResponse*) override;
+  grpc::ServerUnaryReactor* ListTypes(grpc::CallbackServerContext*, const v1::ListTypesRequest*,
+                                      v1::ListTypesResponse*) override;
+
+ private:
+  const Edge& edge_;
+  Workers& workers_;
+  Workers& rivery_workers_;
+  storage::Store& store_;
+  const rivery::Client& client_;
+  const rivery::Reach reach_;
+};
+
+}  // namespace oauthvault::rpc

@@ -1,0 +1,304 @@
+#include "daemon/rpc/attempts_service.h"
+
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace oauthvault::rpc {
+namespace {
+
+v1::AttemptState StateOf(storage::AttemptState state) {
+  switch (state) {
+    case storage::AttemptState::kNew: return v1::ATTEMPT_STATE_NEW;
+    case storage::AttemptState::kStarted: return v1::ATTEMPT_STATE_STARTED;
+    case storage::AttemptState::kStored: return v1::ATTEMPT_STATE_STORED;
+    case storage::AttemptState::kCreating: return v1::ATTEMPT_STATE_CREATING;
+    case storage::AttemptState::kCreated: return v1::ATTEMPT_STATE_CREATED;
+    case storage::AttemptState::kFailed: return v1::ATTEMPT_STATE_FAILED;
+    case storage::AttemptState::kUnclear: return v1::ATTEMPT_STATE_UNCLEAR;
+  }
+  return v1::ATTEMPT_STATE_UNSPECIFIED;
+}
+
+void Write(const storage::Attempt& row, v1::Attempt& message) {
+  message.set_project(row.project.Str());
+  message.set_component(row.component.Str());
+  message.set_id(row.id.Str());
+  message.set_account(row.account.Str());
+  message.set_oauth_id(row.oauth_id.Str());
+  message.set_state(StateOf(row.state));
+  message.set_final(rivery::IsFinal(row));
+  message.set_failure(row.failure);
+  message.set_connection_name(row.connection_name);
+  message.set_connection_id(row.connection_id);
+  message.set_created_at_s(row.created_at_s);
+  message.set_updated_at_s(row.updated_at_s);
+  message.set_expires_at_s(row.expires_at_s);
+  message.set_principal(row.principal);
+}
+
+Result<rivery::Order> OrderOf(const std::string& account, const std::string& oauth_id) {
+  auto account_id = AccountId::Parse(account);
+  if (!account_id) return Fail(std::move(account_id));
+  auto id = OauthId::Parse(oauth_id);
+  if (!id) return Fail(std::move(id));
+  return rivery::Order{*account_id, *id};
+}
+
+Result<storage::Stored<storage::Attempt>> Find(const storage::Store& store,
+                                               const access::Scope& scope,
+                                               const std::string& id_text) {
+  auto project = ProjectId::Parse(scope.project);
+  if (!project) return Fail(std::move(project));
+  auto component = ComponentId::Parse(scope.component);
+  if (!component) return Fail(std::move(component));
+  auto id = AttemptId::Parse(id_text);
+  if (!id) return Fail(std::move(id));
+  return store.Get<storage::Attempt>(storage::Attempt::Names(*project, *component, *id));
+}
+
+// One watcher: the attempt's changes in order, a decision before each message and every 10 s.
+// gRPC calls the On.. members, the attempts' driver Changed, the ticker Decide, the trail Refuse.
+// The object ends itself in OnDone, which comes after Finish and after every write have ended, on
+// another thread than Finish: perhaps before the caller of Finish has let go of guard_.
+class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
+ public:
+  WatchStream(const Edge& edge, grpc::CallbackServerContext* call, rivery::Attempts& attempts,
+              Ticker& ticker)
+      : edge_(edge), call_(call), attempts_(attempts), ticker_(ticker) {}
+
+  // Subscribes before it reads, so that no change can fall between the two. Runs inside of the
+  // handler, so that OnDone cannot come before it returns.
+  void Begin(const Rule& rule, access::Scope scope, const AttemptId& id,
+             const storage::Store& store) {
+    rule_ = &rule;
+    scope_ = std::move(scope);
+    watch_ = attempts_.Subscribe(id, [this](const storage::Attempt& row) { Changed(row); });
+    auto found = Find(store, scope_, id.Str());
+    ticker_.Add(this, [this] { Decide(); });
+    if (!found) return Refuse(found.error());
+    const std::lock_guard lock(guard_);
+    // A change that came in meanwhile is newer than what was read.
+    if (!last_) Queue(found->row);
+  }
+
+  void Refuse(const Error& error) {
+    const std::lock_guard lock(guard_);
+    End(StatusOf(error, *call_));
+  }
+
+ private:
+  void Changed(const storage::Attempt& row) {
+    // The subscription is to an id alone; the decision was about a pair.
+    if (row.project.Str() != scope_.project || row.component.Str() != scope_.component) return;
+    const std::lock_guard lock(guard_);
+    Queue(row);
+  }
+
+  void OnWriteDone(bool ok) override {
+    const std::lock_guard lock(guard_);
+    writing_ = false;
+    if (!ok) return End(grpc::Status::CANCELLED);
+    if (written_.final()) return End(grpc::Status::OK);
+    Next();
+  }
+
+  void OnCancel() override {
+    const std::lock_guard lock(guard_);
+    End(grpc::Status::CANCELLED);
+  }
+
+  void OnDone() override {
+    ticker_.Remove(this);  // waits for a Decide that is under way
+    watch_.reset();        // waits for a Changed that is under way
+    { const std::lock_guard lock(guard_); }  // waits for whoever called Finish
+    delete this;
+  }
+
+  void Decide() {
+    const std::lock_guard lock(guard_);
+    if (finished_) return;
+    if (auto still = edge_.StillPermitted(*call_, *rule_, scope_); !still) {
+      End(StatusOf(still.error(), *call_));
+    }
+  }
+
+  // The rest is called with guard_ held.
+  void Queue(const storage::Attempt& row) {
+    if (finished_ || (last_ && row.state == *last_)) return;
+    last_ = row.state;
+    Write(row, waiting_.emplace_back());
+    Next();
+  }
+
+  void Next() {
+    if (finished_ || writing_ || waiting_.empty()) return;
+    if (auto still = edge_.StillPermitted(*call_, *rule_, scope_); !still) {
+      return End(StatusOf(still.error(), *call_));
+    }
+    written_ = std::move(waiting_.front());
+    waiting_.pop_front();
+    writing_ = true;
+    StartWrite(&written_);
+  }
+
+  void End(grpc::Status status) {
+    if (finished_) return;
+    finished_ = true;
+    Finish(std::move(status));
+  }
+
+  const Edge& edge_;
+  grpc::CallbackServerContext* call_;
+  rivery::Attempts& attempts_;
+  Ticker& ticker_;
+  const Rule* rule_ = nullptr;
+  access::Scope scope_;
+  rivery::Attempts::Watch watch_;
+
+  std::mutex guard_;  // guards everything below
+  std::deque<v1::Attempt> waiting_;
+  v1::Attempt written_;
+  std::optional<storage::AttemptState> last_;
+  bool writing_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* AttemptsService::Authorize(grpc::CallbackServerContext* call,
+                                                     const v1::AuthorizeRequest* request,
+                                                     v1::Attempt* response) {
+  return edge_.Serve(
+      call, "Attempts.Authorize", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto order = OrderOf(asked.account(), asked.oauth_id());
+        if (!order) return Fail(std::move(order));
+        order->authorized_for = asked.authorized_for();
+        order->validity_s = asked.validity_s();
+        order->connection_name = asked.connection_name();
+        std::optional<access::Permit> to_connect;
+        if (!order->connection_name.empty()) {
+          auto permit = edge_.AlsoPermit(admitted, access::Right::kConnect);
+          if (!permit) return Fail(std::move(permit));
+          to_connect = std::move(*permit);
+        }
+        auto attempt = attempts_.Authorize(admitted.permit, to_connect, *order);
+        if (!attempt) return Fail(std::move(attempt));
+        admitted.entry.object = attempt->row.id.Str();
+        Write(attempt->row, answer);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* AttemptsService::Connect(grpc::CallbackServerContext* call,
+                                                   const v1::ConnectRequest* request,
+                                                   v1::Attempt* response) {
+  return edge_.Serve(
+      call, "Attempts.Connect", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto order = OrderOf(asked.account(), asked.oauth_id());
+        if (!order) return Fail(std::move(order));
+        order->connection_name = asked.connection_name();
+        auto attempt = attempts_.Connect(admitted.permit, *order);
+        if (!attempt) return Fail(std::move(attempt));
+        admitted.entry.object = attempt->row.id.Str();
+        Write(attempt->row, answer);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* AttemptsService::Get(grpc::CallbackServerContext* call,
+                                               const v1::GetAttemptRequest* request,
+                                               v1::Attempt* response) {
+  return edge_.Serve(call, "Attempts.Get", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+                       auto found = Find(store_, admitted.permit.Where(), asked.id());
+                       if (!found) return Fail(std::move(found));
+                       Write(found->row, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* AttemptsService::GetLink(grpc::CallbackServerContext* call,
+                                                   const v1::GetLinkRequest* request,
+                                                   v1::GetLinkResponse* response) {
+  return edge_.Serve(
+      call, "Attempts.GetLink", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = AttemptId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        auto link = attempts_.GetLink(admitted.permit, *id);
+        if (!link) return Fail(std::move(link));
+        admitted.entry.object = id->Str();
+        // A link is a bearer secret until the consent, so its line comes first.
+        admitted.entry.outcome = audit::Outcome::kAllowed;
+        auto recorded = edge_.GetTrail().RecordAndWait(admitted.entry);
+        if (!recorded) return Fail(std::move(recorded));
+        admitted.recorded = true;
+        link->auth_uri.Expose([&answer](std::span<const std::uint8_t> text) {
+          answer.set_auth_uri(reinterpret_cast<const char*>(text.data()), text.size());
+        });
+        answer.set_expires_at_s(link->expires_at_s);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* AttemptsService::List(grpc::CallbackServerContext* call,
+                                                const v1::ListAttemptsRequest* request,
+                                                v1::ListAttemptsResponse* response) {
+  return edge_.Serve(
+      call, "Attempts.List", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        const access::Scope& where = admitted.permit.Where();
+        auto page = store_.List<storage::Attempt>(where.project, where.component,
+                                                  asked.page_token(), asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) Write(stored.row, *answer.add_attempts());
+        answer.set_next_page_token(page->next);
+        return {};
+      });
+}
+
+grpc::ServerWriteReactor<v1::Attempt>* AttemptsService::Watch(
+    grpc::CallbackServerContext* call, const v1::WatchAttemptRequest* request) noexcept {
+  auto* stream = new WatchStream(edge_, call, attempts_, ticker_);
+  const Rule& rule = edge_.Rules().Of("Attempts.Watch");
+  Result<access::Scope> scope = Edge::ScopeOf(rule, *request);
+  Result<AttemptId> id = AttemptId::Parse(request->id());
+  if (!scope) {
+    stream->Refuse(scope.error());
+  } else if (!id) {
+    stream->Refuse(id.error());
+  } else {
+    edge_.Admit(call, rule, *scope, {},
+                [this, stream, &rule, scope = *scope, id = *id](Result<Admitted> admitted) {
+                  if (!admitted) return stream->Refuse(admitted.error());
+                  try {
+                    stream->Begin(rule, scope, id, store_);
+                  } catch (...) {
+                    stream->Refuse(Edge::FailedInside());
+                  }
+                });
+  }
+  return stream;
+}
+
+grpc::ServerUnaryReactor* AttemptsService::Cancel(grpc::CallbackServerContext* call,
+                                                  const v1::CancelAttemptRequest* request,
+                                                  v1::Attempt* response) {
+  return edge_.Serve(call, "Attempts.Cancel", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+                       auto id = AttemptId::Parse(asked.id());
+                       if (!id) return Fail(std::move(id));
+                       admitted.entry.object = id->Str();
+                       auto attempt = attempts_.Cancel(admitted.permit, *id);
+                       if (!attempt) return Fail(std::move(attempt));
+                       Write(attempt->row, answer);
+                       return {};
+                     });
+}
+
+}  // namespace oauthvault::rpc

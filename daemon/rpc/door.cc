@@ -1,0 +1,220 @@
+#include "daemon/rpc/door.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+namespace oauthvault::rpc {
+namespace {
+
+constexpr int kBacklog = 512;
+constexpr std::chrono::milliseconds kPauseWithoutDescriptors{50};
+
+std::uint64_t InodeOf(int fd) {
+  struct stat status {};
+  return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
+
+// getaddrinfo cuts a larger number down to sixteen bits, and listens on a port nobody named.
+bool IsPort(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return wrong == std::errc() && end == text.data() + text.size();
+}
+
+// False only when it is certain that nobody listens on the socket. A listener whose queue is full
+// would keep a blocking connect waiting.
+bool IsAnswered(const sockaddr_un& address) {
+  const Descriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return !probe ||
+         connect(probe.Get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+         (errno != ECONNREFUSED && errno != ENOENT);
+}
+
+// A peer that vanished without a word gives its place back after about two minutes.
+constexpr int kQuietBeforeProbesS = 60;
+constexpr int kProbeIntervalS = 15;
+constexpr int kProbes = 4;
+
+void SetUp(int connection) {
+  const int on = 1;
+  // On a unix socket these do nothing.
+  setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(connection, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(connection, IPPROTO_TCP, TCP_KEEPIDLE, &kQuietBeforeProbesS,
+             sizeof kQuietBeforeProbesS);
+  setsockopt(connection, IPPROTO_TCP, TCP_KEEPINTVL, &kProbeIntervalS, sizeof kProbeIntervalS);
+  setsockopt(connection, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
+}
+
+}  // namespace
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  if (this != &other) {
+    Close();
+    fd_ = other.Release();
+  }
+  return *this;
+}
+
+int Descriptor::Release() { return std::exchange(fd_, -1); }
+
+void Descriptor::Close() {
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
+}
+
+Result<Descriptor> ListenTcp(const std::string& listen_at) {
+  const std::size_t colon = listen_at.rfind(':');
+  std::string host = listen_at.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (colon == std::string::npos || !IsPort(std::string_view(listen_at).substr(colon + 1)) ||
+      getaddrinfo(host.c_str(), listen_at.c_str() + colon + 1, &hints, &found) != 0) {
+    return Fail(Code::kInvalid, "listen is a numeric address and a port",
+                Subject::Path(listen_at));
+  }
+  Descriptor listener(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1;
+  if (listener) setsockopt(listener.Get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const bool bound = listener && bind(listener.Get(), found->ai_addr, found->ai_addrlen) == 0 &&
+                     listen(listener.Get(), kBacklog) == 0;
+  freeaddrinfo(found);
+  if (!bound) {
+    return Fail(Code::kUnavailable, "cannot listen there; is another program on this port?",
+                Subject::Path(listen_at));
+  }
+  return listener;
+}
+
+std::string BoundAddress(const Descriptor& listener) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char host[NI_MAXHOST];
+  char port[NI_MAXSERV];
+  if (getsockname(listener.Get(), reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, port,
+                  sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return {};
+  }
+  std::string text = host;
+  if (address.ss_family == AF_INET6) text = '[' + text + ']';
+  text += ':';
+  text += port;
+  return text;
+}
+
+Result<Descriptor> ListenUnix(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.native().size() >= sizeof address.sun_path) {
+    return Fail(Code::kInvalid, "a socket's path has at most 107 bytes",
+                Subject::Path(path.string()));
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.native().size());
+  struct stat standing {};
+  if (lstat(path.c_str(), &standing) == 0) {
+    if (!S_ISSOCK(standing.st_mode)) {
+      return Fail(Code::kInvalid, "something that is no socket stands at the socket's path",
+                  Subject::Path(path.string()));
+    }
+    if (IsAnswered(address)) {
+      return Fail(Code::kConflict, "another daemon answers on this socket",
+                  Subject::Path(path.string()));
+    }
+    unlink(path.c_str());
+  }
+  Descriptor listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // The mode is set between bind and listen: before listen nobody can connect.
+  if (!listener ||
+      bind(listener.Get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      chmod(path.c_str(), 0600) != 0 || listen(listener.Get(), kBacklog) != 0) {
+    return Fail(Code::kUnavailable, "cannot listen on the socket; does its folder exist?",
+                Subject::Path(path.string()));
+  }
+  return listener;
+}
+
+bool IsOwnUser(int connection) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == 0 || peer.uid == geteuid());
+}
+
+Result<std::unique_ptr<Door>> Door::Open(Descriptor listener, Settings settings) {
+  std::unique_ptr<Door> door(new Door(std::move(listener), std::move(settings)));
+  door->stop_ = Descriptor(eventfd(0, EFD_CLOEXEC));
+  door->reserve_ = Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!door->stop_ || !door->reserve_) {
+    return Fail(Code::kUnavailable, "no descriptors for a door; raise the limit on open files");
+  }
+  door->thread_ = std::thread([raw = door.get()] { raw->Run(); });
+  pthread_setname_np(door->thread_.native_handle(), door->settings_.thread_name.c_str());
+  return door;
+}
+
+Door::~Door() {
+  if (!thread_.joinable()) return;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(stop_.Get(), &one, sizeof one);
+  thread_.join();
+}
+
+void Door::Run() {
+  pollfd waited[2] = {{listener_.Get(), POLLIN, 0}, {stop_.Get(), POLLIN, 0}};
+  while (true) {
+    if (poll(waited, 2, -1) < 0 && errno != EINTR) return;
+    if ((waited[1].revents & POLLIN) != 0) return;
+    if ((waited[0].revents & POLLIN) != 0) AcceptOne();
+  }
+}
+
+void Door::AcceptOne() {
+  const bool tracked_full = handed_over_.size() >= settings_.max_connections;
+  Descriptor connection(accept4(listener_.Get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!connection) {
+    if (errno != EMFILE && errno != ENFILE) return;
+    // Without this the waiting connection would wake the loop for ever, and its client would wait.
+    reserve_.Close();
+    Descriptor refused(accept4(listener_.Get(), nullptr, nullptr, SOCK_CLOEXEC));
+    refused.Close();
+    reserve_ = Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    std::this_thread::sleep_for(kPauseWithoutDescriptors);
+    return;
+  }
+  if (tracked_full) ForgetClosed();
+  if (handed_over_.size() >= settings_.max_connections) return;
+  if (settings_.let_in && !settings_.let_in(connection.Get())) return;
+  SetUp(connection.Get());
+  // A number that comes back belongs to this connection now, whatever it was before.
+  handed_over_[connection.Get()] = InodeOf(connection.Get());
+  settings_.hand_over(connection.Release());
+}
+
+void Door::ForgetClosed() {
+  std::erase_if(handed_over_,
+                [](const auto& entry) { return InodeOf(entry.first) != entry.second; });
+}
+
+}  // namespace oauthvault::rpc

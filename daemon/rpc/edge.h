@@ -1,0 +1,152 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "crypto/error.h"
+#include "daemon/access/caller.h"
+#include "daemon/access/decide.h"
+#include "daemon/audit/trail.h"
+#include "daemon/registry/grants.h"
+#include "daemon/rpc/access_rules.h"
+#include "daemon/rpc/peer.h"
+#include "daemon/rpc/status.h"
+#include "daemon/rpc/workers.h"
+#include "storage/names.h"
+#include "storage/tables/store.h"
+
+namespace oauthvault::rpc {
+
+/// One admitted call, as a story gets it.
+struct Admitted {
+  access::Permit permit;
+  access::Caller caller;
+  /// The line about this call; the story fills oauth_id, object and version.
+  audit::Entry entry;
+  /// Set by a story that recorded by itself, because a secret left.
+  bool recorded = false;
+};
+
+/// The one place through which every call goes: who calls, what the method asks for, the decision,
+/// the line for a denial. Only then a story runs, and an audited one leaves its line before the
+/// answer. Nothing throws out of here. Threads: any.
+class Edge {
+ public:
+  /// Wall clock in seconds since 1970.
+  using Clock = std::function<std::int64_t()>;
+
+  Edge(const AccessRules& rules, const Peers& peers, const registry::Grants& grants,
+       const storage::Store& store, audit::Trail& trail, Clock clock)
+      : rules_(rules), peers_(peers), grants_(grants), store_(store), trail_(trail),
+        clock_(std::move(clock)) {}
+
+  /// Serves a method whose messages hold no outgoing secret. `act` is `Service.Method`. The story,
+  /// `Result<void>(Admitted&, const Request&, Response&)`, runs on `workers`.
+  template <class Request, class Response, class Story>
+  grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* call, std::string_view act,
+                                  Workers& workers, const Request* request, Response* response,
+                                  Story story) const noexcept {
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    const Rule& rule = rules_.Of(act);
+    Result<access::Scope> scope = ScopeOf(rule, *request);
+    if (!scope) {
+      reactor->Finish(StatusOf(scope.error(), *call));
+      return reactor;
+    }
+    Admit(call, rule, *scope, OauthIdOf(rule, *request),
+          [this, call, reactor, &rule, &workers, request, response,
+           story = std::move(story)](Result<Admitted> admitted) mutable {
+            if (!admitted) return reactor->Finish(StatusOf(admitted.error(), *call));
+            Workers::Work work = [this, call, reactor, &rule, request, response,
+                                  story = std::move(story),
+                                  call_admitted = std::move(*admitted)]() mutable {
+              Result<void> told = Tell(story, call_admitted, *request, *response);
+              told = RecordAfter(rule, call_admitted, std::move(told));
+              reactor->Finish(told ? grpc::Status::OK : StatusOf(told.error(), *call));
+            };
+            if (!workers.Post(work)) {
+              reactor->Finish(StatusOf(
+                  Error(Code::kExhausted, "too many calls are waiting; try again later"), *call));
+            }
+          });
+    return reactor;
+  }
+
+  /// Decides. A denial is recorded first; then, or at once where allowed, `done` is called: from
+  /// this call or from the trail's thread. `oauth_id` stands in the line; empty: there is none.
+  using Done = std::move_only_function<void(Result<Admitted>)>;
+  void Admit(const grpc::CallbackServerContext* call, const Rule& rule, const access::Scope& scope,
+             std::string oauth_id, Done done) const;
+
+  /// A second decision for the same caller, for stories that need two rights. The call's line names
+  /// the right that was missing. Errors: Denied, which the story passes on.
+  Result<access::Permit> AlsoPermit(Admitted& admitted, access::Right right) const;
+
+  /// Decides once more, for a stream that goes on. Not recorded. Errors: Denied, Unauthenticated.
+  Result<void> StillPermitted(const grpc::CallbackServerContext& call, const Rule& rule,
+                              const access::Scope& scope) const;
+
+  /// The pair a request names, where the rule's right is on a pair. Errors: Invalid.
+  template <class Request>
+  static Result<access::Scope> ScopeOf(const Rule& rule, const Request& request) {
+    if (!access::IsPairRight(rule.right)) return access::Scope::Vault();
+    if constexpr (requires { request.project(), request.component(); }) {
+      Result<ProjectId> project = ProjectId::Parse(request.project());
+      if (!project) return Fail(std::move(project));
+      Result<ComponentId> component = ComponentId::Parse(request.component());
+      if (!component) return Fail(std::move(component));
+      return access::Scope::Pair(*project, *component);
+    } else {
+      return Fail(Code::kInvalid, "the method names no project and component");
+    }
+  }
+
+  /// The oauth id a request names, for the line; empty where it names none, or something that is no
+  /// id: a line holds no free text.
+  template <class Request>
+  static std::string OauthIdOf(const Rule& rule, const Request& request) {
+    std::string id;
+    if constexpr (requires { request.oauth_id(); }) {
+      id = request.oauth_id();
+    } else if constexpr (requires { request.id(); }) {
+      if (rule.act.starts_with("Credentials.")) id = request.id();
+    }
+    return IsValidId(id) ? id : std::string();
+  }
+
+  /// What a caller is told of a story that threw.
+  static Error FailedInside();
+
+  const AccessRules& Rules() const { return rules_; }
+  std::int64_t NowS() const { return clock_(); }
+  audit::Trail& GetTrail() const { return trail_; }
+
+ private:
+  template <class Story, class Request, class Response>
+  static Result<void> Tell(Story& story, Admitted& admitted, const Request& request,
+                           Response& response) noexcept {
+    // gRPC answers UNIMPLEMENTED, with no text, for a handler that throws; nobody would notice.
+    try {
+      return story(admitted, request, response);
+    } catch (...) {
+      return std::unexpected(FailedInside());
+    }
+  }
+  Result<void> RecordAfter(const Rule& rule, Admitted& admitted, Result<void> told) const;
+
+  const AccessRules& rules_;
+  const Peers& peers_;
+  const registry::Grants& grants_;
+  const storage::Store& store_;
+  audit::Trail& trail_;
+  const Clock clock_;
+};
+
+}  // namespace oauthvault::rpc

@@ -1,0 +1,322 @@
+#include "daemon/rpc/registry_service.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/registry/components.h"
+#include "daemon/registry/projects.h"
+
+namespace oauthvault::rpc {
+namespace {
+
+void Write(const storage::Project& row, v1::Project& message) {
+  message.set_id(row.id.Str());
+  message.set_title(row.title);
+  message.set_created_at_s(row.created_at_s);
+  message.set_created_by(row.created_by);
+}
+
+void Write(const storage::Stored<storage::Component>& stored, v1::Component& message) {
+  const storage::Component& row = stored.row;
+  message.set_id(row.id.Str());
+  message.set_title(row.title);
+  message.set_oauth_version(row.oauth_version);
+  message.set_app_key(row.app_key);
+  message.set_has_app_secret(stored.sealed.Has(crypto::Part::kAppSecret));
+  message.set_auth_url(row.auth_url);
+  message.set_token_url(row.token_url);
+  message.set_request_token_url(row.request_token_url);
+  message.set_rivery_datasource_id(row.rivery_datasource_id);
+  message.set_rivery_connection_type(row.rivery_connection_type);
+  message.set_rotating(row.rotating);
+  message.set_created_at_s(row.created_at_s);
+  message.set_created_by(row.created_by);
+}
+
+void Write(const storage::Grant& row, v1::Grant& message) {
+  message.set_principal(row.principal);
+  message.set_project(row.project);
+  message.set_component(row.component);
+  for (const std::string& right : row.rights) message.add_rights(right);
+  message.set_created_at_s(row.created_at_s);
+  message.set_created_by(row.created_by);
+}
+
+void Write(const storage::Identity& row, v1::Identity& message) {
+  message.set_serial(row.serial);
+  message.set_principal(row.principal);
+  message.set_issued_at_s(row.issued_at_s);
+  message.set_expires_at_s(row.expires_at_s);
+  message.set_revoked_at_s(row.revoked_at_s);
+  message.set_issued_by(row.issued_by);
+}
+
+registry::ComponentFields FieldsOf(const v1::SetComponentRequest& request) {
+  registry::ComponentFields fields;
+  if (request.has_title()) fields.title = request.title();
+  if (request.has_oauth_version()) fields.oauth_version = request.oauth_version();
+  if (request.has_app_key()) fields.app_key = request.app_key();
+  if (request.has_app_secret()) {
+    fields.app_secret = crypto::AppSecret(crypto::SecretBytes::CopyOf(request.app_secret()));
+  }
+  if (request.has_auth_url()) fields.auth_url = request.auth_url();
+  if (request.has_token_url()) fields.token_url = request.token_url();
+  if (request.has_request_token_url()) fields.request_token_url = request.request_token_url();
+  if (request.has_rivery_datasource_id()) {
+    fields.rivery_datasource_id = request.rivery_datasource_id();
+  }
+  if (request.has_rivery_connection_type()) {
+    fields.rivery_connection_type = request.rivery_connection_type();
+  }
+  if (request.has_rotating()) fields.rotating = request.rotating();
+  return fields;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* RegistryService::AddProject(grpc::CallbackServerContext* call,
+                                                      const v1::AddProjectRequest* request,
+                                                      v1::Project* response) {
+  return edge_.Serve(
+      call, "Registry.AddProject", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = ProjectId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        admitted.entry.project = id->Str();
+        auto project = registry::AddProject(keyring_, store_, *id, asked.title(),
+                                            admitted.caller.who, edge_.NowS());
+        if (!project) return Fail(std::move(project));
+        Write(project->row, answer);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* RegistryService::GetProject(grpc::CallbackServerContext* call,
+                                                      const v1::GetProjectRequest* request,
+                                                      v1::Project* response) {
+  return edge_.Serve(call, "Registry.GetProject", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto id = ProjectId::Parse(asked.id());
+                       if (!id) return Fail(std::move(id));
+                       auto project =
+                           store_.Get<storage::Project>(storage::Project::Names(*id));
+                       if (!project) return Fail(std::move(project));
+                       Write(project->row, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::ListProjects(grpc::CallbackServerContext* call,
+                                                        const v1::ListProjectsRequest* request,
+                                                        v1::ListProjectsResponse* response) {
+  return edge_.Serve(call, "Registry.ListProjects", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto page = store_.List<storage::Project>("", "", asked.page_token(),
+                                                                 asked.page_size());
+                       if (!page) return Fail(std::move(page));
+                       for (const auto& stored : page->rows) {
+                         Write(stored.row, *answer.add_projects());
+                       }
+                       answer.set_next_page_token(page->next);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::RemoveProject(grpc::CallbackServerContext* call,
+                                                         const v1::RemoveProjectRequest* request,
+                                                         v1::RemoveProjectResponse* response) {
+  return edge_.Serve(call, "Registry.RemoveProject", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+                       auto id = ProjectId::Parse(asked.id());
+                       if (!id) return Fail(std::move(id));
+                       admitted.entry.project = id->Str();
+                       return registry::RemoveProject(store_, *id);
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::SetComponent(grpc::CallbackServerContext* call,
+                                                        const v1::SetComponentRequest* request,
+                                                        v1::Component* response) {
+  return edge_.Serve(
+      call, "Registry.SetComponent", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = ComponentId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        admitted.entry.component = id->Str();
+        auto component = registry::SetComponent(
+            store_, *id, FieldsOf(asked),
+            asked.must_be_new() ? registry::IfRegistered::kRefuse
+                                : registry::IfRegistered::kChange,
+            admitted.caller.who, edge_.NowS());
+        if (!component) return Fail(std::move(component));
+        admitted.entry.version = component->version;
+        Write(*component, answer);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* RegistryService::GetComponent(grpc::CallbackServerContext* call,
+                                                        const v1::GetComponentRequest* request,
+                                                        v1::Component* response) {
+  return edge_.Serve(call, "Registry.GetComponent", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto id = ComponentId::Parse(asked.id());
+                       if (!id) return Fail(std::move(id));
+                       auto component =
+                           store_.Get<storage::Component>(storage::Component::Names(*id));
+                       if (!component) return Fail(std::move(component));
+                       Write(*component, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::ListComponents(
+    grpc::CallbackServerContext* call, const v1::ListComponentsRequest* request,
+    v1::ListComponentsResponse* response) {
+  return edge_.Serve(call, "Registry.ListComponents", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto page = store_.List<storage::Component>("", "", asked.page_token(),
+                                                                   asked.page_size());
+                       if (!page) return Fail(std::move(page));
+                       for (const auto& stored : page->rows) {
+                         Write(stored, *answer.add_components());
+                       }
+                       answer.set_next_page_token(page->next);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::RemoveComponent(
+    grpc::CallbackServerContext* call, const v1::RemoveComponentRequest* request,
+    v1::RemoveComponentResponse* response) {
+  return edge_.Serve(call, "Registry.RemoveComponent", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+                       auto id = ComponentId::Parse(asked.id());
+                       if (!id) return Fail(std::move(id));
+                       admitted.entry.component = id->Str();
+                       return registry::RemoveComponent(store_, *id);
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::AddGrant(grpc::CallbackServerContext* call,
+                                                    const v1::AddGrantRequest* request,
+                                                    v1::Grant* response) {
+  return edge_.Serve(
+      call, "Registry.AddGrant", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto principal = access::Principal::Parse(asked.principal(), identities_.TrustDomain());
+        if (!principal) return Fail(std::move(principal));
+        std::vector<access::Right> rights;
+        for (const std::string& word : asked.rights()) {
+          const std::optional<access::Right> right = access::RightOf(word);
+          if (!right || !access::IsPairRight(*right)) {
+            return Fail(Code::kInvalid,
+                        "no such right; grants have store, describe, reveal, encrypt and connect");
+          }
+          rights.push_back(*right);
+        }
+        auto grant = grants_.Add(*principal, asked.project(), asked.component(), rights,
+                                 admitted.caller.who, edge_.NowS());
+        if (!grant) return Fail(std::move(grant));
+        admitted.entry.project = grant->row.project;
+        admitted.entry.component = grant->row.component;
+        admitted.entry.object = grant->row.principal;
+        for (const std::string& right : grant->row.rights) {
+          admitted.entry.object += ' ';
+          admitted.entry.object += right;
+        }
+        Write(grant->row, answer);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* RegistryService::ListGrants(grpc::CallbackServerContext* call,
+                                                      const v1::ListGrantsRequest* request,
+                                                      v1::ListGrantsResponse* response) {
+  return edge_.Serve(call, "Registry.ListGrants", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto page =
+                           store_.List<storage::Grant>(asked.project(), asked.component(),
+                                                       asked.page_token(), asked.page_size());
+                       if (!page) return Fail(std::move(page));
+                       for (const auto& stored : page->rows) {
+                         Write(stored.row, *answer.add_grants());
+                       }
+                       answer.set_next_page_token(page->next);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::RemoveGrant(grpc::CallbackServerContext* call,
+                                                       const v1::RemoveGrantRequest* request,
+                                                       v1::RemoveGrantResponse* response) {
+  return edge_.Serve(
+      call, "Registry.RemoveGrant", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        auto principal = access::Principal::Parse(asked.principal(), identities_.TrustDomain());
+        if (!principal) return Fail(std::move(principal));
+        if (auto removed = grants_.Remove(*principal, asked.project(), asked.component());
+            !removed) {
+          return removed;
+        }
+        admitted.entry.project = asked.project();
+        admitted.entry.component = asked.component();
+        admitted.entry.object = principal->Str();
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* RegistryService::IssueIdentity(grpc::CallbackServerContext* call,
+                                                         const v1::IssueIdentityRequest* request,
+                                                         v1::IssueIdentityResponse* response) {
+  return edge_.Serve(
+      call, "Registry.IssueIdentity", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto issued = identities_.Issue(asked.path(), asked.csr_pem(), asked.ttl_s(),
+                                        admitted.caller.who, edge_.NowS());
+        if (!issued) return Fail(std::move(issued));
+        admitted.entry.object =
+            issued->identity.row.serial + " " + issued->identity.row.principal;
+        Write(issued->identity.row, *answer.mutable_identity());
+        answer.set_certificate_pem(issued->certificate_pem);
+        answer.set_ca_pem(identities_.Authority().CertificatePem());
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* RegistryService::ListIdentities(
+    grpc::CallbackServerContext* call, const v1::ListIdentitiesRequest* request,
+    v1::ListIdentitiesResponse* response) {
+  return edge_.Serve(call, "Registry.ListIdentities", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto page = store_.List<storage::Identity>("", "", asked.page_token(),
+                                                                  asked.page_size());
+                       if (!page) return Fail(std::move(page));
+                       for (const auto& stored : page->rows) {
+                         Write(stored.row, *answer.add_identities());
+                       }
+                       answer.set_next_page_token(page->next);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* RegistryService::RevokeIdentity(grpc::CallbackServerContext* call,
+                                                          const v1::RevokeIdentityRequest* request,
+                                                          v1::Identity* response) {
+  return edge_.Serve(
+      call, "Registry.RevokeIdentity", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        if (!IsValidId(asked.serial())) {
+          return Fail(Code::kInvalid, "a serial is hex digits, as `identity list` shows it");
+        }
+        auto revoked = identities_.Revoke(asked.serial(), edge_.NowS());
+        if (!revoked) return Fail(std::move(revoked));
+        admitted.entry.object = revoked->row.serial + " " + revoked->row.principal;
+        Write(revoked->row, answer);
+        return {};
+      });
+}
+
+}  // namespace oauthvault::rpc
