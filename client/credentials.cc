@@ -1,0 +1,143 @@
+#include "client/input.h"
+#include "client/private_file.h"
+#include "client/session.h"
+#include "oauthvault/v1/credentials.pb.h"
+
+namespace oauthvault::client {
+namespace {
+
+struct Put {
+  v1::StoreRequest request;
+  std::string data_file;
+  std::string app_secret_file;
+};
+
+Outcome<void> Store(Session& run, Put& put) {
+  if (put.request.app_key().empty() != put.app_secret_file.empty()) {
+    return Refuse(Code::kInvalid, "an OAuth client of their own has both --app-key and "
+                                  "--app-secret-file, or neither");
+  }
+  if (put.data_file == "-" && put.app_secret_file == "-") {
+    return Refuse(Code::kInvalid, "standard input can be one of --data-file and --app-secret-file, "
+                                  "not both");
+  }
+  auto data = ReadData(put.data_file);
+  if (!data) return Refuse(std::move(data));
+  crypto::SecretBytes app_secret;
+  if (!put.app_secret_file.empty()) {
+    auto read = ReadSecretLine(put.app_secret_file,
+                               {"app secret", "--app-secret-file", kMaxSecretLineSize});
+    if (!read) return Refuse(std::move(read));
+    app_secret = *std::move(read);
+  }
+  data->Expose([&](std::span<const std::uint8_t> bytes) {
+    put.request.set_data(bytes.data(), bytes.size());
+  });
+  app_secret.Expose([&](std::span<const std::uint8_t> bytes) {
+    put.request.set_app_secret(bytes.data(), bytes.size());
+  });
+  return run.Show(put.request);
+}
+
+struct Reveal {
+  CredentialsName name;
+  std::string field = "json";
+  std::string out;
+};
+
+Outcome<void> RevealTo(Session& run, const Reveal& given) {
+  auto vault = run.Reach();
+  if (!vault) return Refuse(std::move(vault));
+  auto revealed = (*vault)->Reveal(given.name);
+  if (!revealed) return Refuse(std::move(revealed));
+  const crypto::SecretBytes bytes = given.field == "data"
+                                        ? std::move(revealed->data).Take()
+                                        : RevealedAsJson(*revealed);
+  return bytes.Expose([&](std::span<const std::uint8_t> secret) {
+    return given.out.empty() ? WriteOut(secret)
+                             : WritePrivateFile(given.out, secret, Existing::kReplace);
+  });
+}
+
+template <class Request>
+void AddName(CLI::App& verb, Request& request) {
+  verb.add_option("ID", *request.mutable_id(), "The oauth id")->required();
+  AddPair(verb, request);
+}
+
+}  // namespace
+
+void AddCredentialsVerbs(CLI::App& app, Session& session) {
+  CLI::App& noun = AddNoun(app, "credentials", "Credentials: stored authorizations");
+  {
+    const auto put = std::make_shared<Put>();
+    CLI::App& verb = AddVerb(noun, session,
+                             {"put", "Store credentials, or replace them",
+                              "oauthvault credentials put main --project 123 --component "
+                              "acme.ex-drive --data-file token.json --authorized-for Myself"},
+                             [put](Session& run) { return Store(run, *put); });
+    AddName(verb, put->request);
+    verb.add_option("--data-file", put->data_file,
+                    "The provider's response, at most 64 KiB: a file, or - for standard input; a "
+                    "terminal is asked");
+    verb.add_option("--authorized-for", *put->request.mutable_authorized_for(), "For people");
+    verb.add_option("--description", *put->request.mutable_creator_description(),
+                    "Who brings them, for people");
+    verb.add_option("--app-key", *put->request.mutable_app_key(),
+                    "Their own OAuth client, if not the component's");
+    verb.add_option("--app-secret-file", put->app_secret_file,
+                    "Its secret: a file, or - for standard input");
+    verb.add_flag_function(
+        "--new", [put](std::int64_t) { put->request.set_must_be_new(true); },
+        "Refuse when the id is taken");
+  }
+  {
+    const auto request = NewRequest<v1::ListRequest>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"list", "The credentials of a project and component, without secrets",
+         "oauthvault credentials list --project 123 --component acme.ex-drive"},
+        [request](Session& run) {
+          return run.List(*request,
+                          {"id", "authorized_for", "creator", "created", "version", "app_key"});
+        });
+    AddPair(verb, *request);
+  }
+  {
+    const auto request = NewRequest<v1::DescribeRequest>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"show", "What may be known without opening them",
+         "oauthvault credentials show main --project 123 --component acme.ex-drive"},
+        [request](Session& run) { return run.Show(*request); });
+    AddName(verb, *request);
+  }
+  {
+    const auto given = std::make_shared<Reveal>();
+    CLI::App& verb = AddVerb(noun, session,
+                             {"reveal", "The eight keys in clear; leaves an audit line",
+                              "oauthvault credentials reveal main --project 123 --component "
+                              "acme.ex-drive --field data --out token.json"},
+                             [given](Session& run) { return RevealTo(run, *given); });
+    verb.add_option("ID", given->name.id, "The oauth id")->required();
+    verb.add_option("--project", given->name.project, "Project")->required();
+    verb.add_option("--component", given->name.component, "Component")->required();
+    verb.add_option("--field", given->field, "json: the eight keys; data: #data, byte for byte")
+        ->check(CLI::IsMember({"json", "data"}))
+        ->capture_default_str();
+    verb.add_option("--out", given->out, "A file, mode 0600, instead of standard output");
+  }
+  {
+    const auto request = NewRequest<v1::DeleteRequest>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"delete", "Delete credentials",
+         "oauthvault credentials delete main --project 123 --component acme.ex-drive"},
+        [request](Session& run) {
+          return run.Do(*request, "deleted credentials " + request->id());
+        });
+    AddName(verb, *request);
+  }
+}
+
+}  // namespace oauthvault::client

@@ -1,0 +1,235 @@
+#include "client/follow.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+
+#include "oauthvault/v1/attempts.pb.h"
+
+namespace oauthvault::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// How often the countdown and Ctrl-C are looked at.
+constexpr milliseconds kTick{200};
+/// Between two streams, and how many may break in a row without an answer: 10 minutes.
+constexpr milliseconds kRewatchPause{1000};
+constexpr int kMaxBrokenStreams = 600;
+constexpr int kInterruptedExit = 130;
+
+std::atomic<bool> interrupted = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler writes it");
+
+/// Takes Ctrl-C while it lives.
+class Interrupts {
+ public:
+  Interrupts() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupted = true; };
+    ::sigaction(SIGINT, &action, &before_);
+  }
+  ~Interrupts() { ::sigaction(SIGINT, &before_, nullptr); }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+ private:
+  struct sigaction before_ {};
+};
+
+/// What the watching thread has seen last.
+class Sight {
+ public:
+  void Put(const v1::Attempt& attempt) {
+    const std::scoped_lock lock(mutex_);
+    attempt_ = attempt;
+    ++changes_;
+    changed_.notify_all();
+  }
+  void Put(Failure failure) {
+    const std::scoped_lock lock(mutex_);
+    failure_ = std::move(failure);
+    changed_.notify_all();
+  }
+  struct Seen {
+    v1::Attempt attempt;
+    std::uint64_t changes;
+    std::optional<Failure> failure;
+  };
+  /// Waits a tick for something newer than `changes`.
+  Seen Look(std::uint64_t changes) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kTick, [&] { return changes_ != changes || failure_; });
+    return {attempt_, changes_, failure_};
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  v1::Attempt attempt_;            // guarded by mutex_
+  std::uint64_t changes_ = 0;      // guarded by mutex_
+  std::optional<Failure> failure_;  // guarded by mutex_
+};
+
+void WatchUntilFinal(std::stop_token stop, Vault& vault, const v1::WatchAttemptRequest& request,
+                     Sight& sight) {
+  std::mutex mutex;
+  std::condition_variable_any pause;
+  bool final = false;
+  int broken = 0;
+  while (!stop.stop_requested() && !final) {
+    auto watched = vault.Watch(request, stop, [&](const v1::Attempt& attempt) {
+      broken = 0;
+      final = attempt.final();
+      sight.Put(attempt);
+      return true;
+    });
+    if (final || stop.stop_requested()) return;
+    const bool again = watched || watched.error().code == Code::kUnavailable;
+    if (!again || ++broken > kMaxBrokenStreams) {
+      sight.Put(watched ? Failure{Code::kUnavailable, "the daemon does not let this be watched"}
+                        : watched.error());
+      return;
+    }
+    std::unique_lock lock(mutex);
+    pause.wait_for(lock, stop, kRewatchPause, [] { return false; });
+  }
+}
+
+std::string StateName(const v1::Attempt& attempt) {
+  return AsJson(attempt)["state"].get<std::string>();
+}
+
+/// The line on standard error.
+class Progress {
+ public:
+  explicit Progress(Style style)
+      : terminal_(::isatty(STDERR_FILENO) == 1), silent_(style == Style::kJson && !terminal_) {}
+  ~Progress() { Clear(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void Update(const v1::Attempt& attempt) {
+    if (silent_) return;
+    std::string line = "attempt " + Printable(attempt.id()) + ": " + StateName(attempt);
+    if (!terminal_) {
+      if (line != shown_) std::fprintf(stderr, "%s\n", line.c_str());
+      shown_ = line;
+      return;
+    }
+    if (attempt.state() == v1::ATTEMPT_STATE_STARTED && attempt.expires_at_s() > 0) {
+      line += ", waiting for consent, " + TimeLeft(attempt.expires_at_s());
+    }
+    if (line == shown_) return;
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+    shown_ = line;
+  }
+  /// Makes room for other output.
+  void Clear() {
+    if (terminal_ && !shown_.empty()) std::fputs("\r\033[K", stderr);
+    if (terminal_) shown_.clear();
+  }
+
+ private:
+  static std::string TimeLeft(std::int64_t expires_at_s) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const std::int64_t left = std::max<std::int64_t>(
+        0, expires_at_s - std::chrono::duration_cast<std::chrono::seconds>(now).count());
+    std::array<char, 64> text{};
+    std::snprintf(text.data(), text.size(), "%lld:%02lld left", static_cast<long long>(left / 60),
+                  static_cast<long long>(left % 60));
+    return text.data();
+  }
+
+  bool terminal_;
+  bool silent_;
+  std::string shown_;
+};
+
+/// Prints the consent link. Answers whether there was one: an attempt that has just gone on has
+/// none any more.
+Outcome<bool> PrintLink(Session& run, const v1::Attempt& attempt) {
+  v1::GetLinkRequest request;
+  request.set_project(attempt.project());
+  request.set_component(attempt.component());
+  request.set_id(attempt.id());
+  auto link = run.Call(request);
+  if (!link) {
+    const Code code = link.error().code;
+    if (code == Code::kNotFound || code == Code::kConflict || code == Code::kStale) return false;
+    return Refuse(std::move(link));
+  }
+  nlohmann::ordered_json shown = nlohmann::ordered_json::object();
+  shown["attempt"] = attempt.id();
+  shown["auth_uri"] = link->auth_uri();
+  shown["expires_at_s"] = link->expires_at_s();
+  auto written = WriteOut(RenderOne(shown, run.style));
+  if (!written) return Refuse(std::move(written));
+  return true;
+}
+
+Outcome<void> End(Session& run, const v1::Attempt& attempt) {
+  auto written = WriteOut(RenderOne(AsJson(attempt), run.style));
+  if (!written || attempt.state() != v1::ATTEMPT_STATE_FAILED) return written;
+  const bool damaged = attempt.failure().ends_with("_unreadable");
+  return Refuse(damaged ? Code::kCorrupt : Code::kInvalid,
+                "attempt " + attempt.id() + " failed: " + attempt.failure());
+}
+
+}  // namespace
+
+Outcome<void> Follow(Session& run, const v1::Attempt& attempt, Consent consent, Until until) {
+  if (consent == Consent::kNotAsked && until == Until::kLink) {
+    return WriteOut(RenderOne(AsJson(attempt), run.style));
+  }
+  auto vault = run.Reach();
+  if (!vault) return Refuse(std::move(vault));
+  v1::WatchAttemptRequest request;
+  request.set_project(attempt.project());
+  request.set_component(attempt.component());
+  request.set_id(attempt.id());
+  const Interrupts interrupts;
+  Sight sight;
+  Progress progress(run.style);
+  const std::jthread watcher(
+      [&](std::stop_token stop) { WatchUntilFinal(stop, **vault, request, sight); });
+  v1::Attempt now = attempt;
+  std::uint64_t changes = 0;
+  bool link_shown = consent == Consent::kNotAsked;
+  while (!interrupted) {
+    progress.Update(now);
+    if (!link_shown && now.state() == v1::ATTEMPT_STATE_STARTED) {
+      progress.Clear();
+      auto shown = PrintLink(run, now);
+      if (!shown) return Refuse(std::move(shown));
+      link_shown = true;
+      if (until == Until::kLink) return {};
+    }
+    if (now.final()) {
+      progress.Clear();
+      return End(run, now);
+    }
+    auto seen = sight.Look(changes);
+    if (seen.failure) return std::unexpected<Failure>(*std::move(seen.failure));
+    if (seen.changes != changes) now = std::move(seen.attempt);
+    changes = seen.changes;
+  }
+  progress.Clear();
+  const std::string hint = "oauthvault: the attempt goes on in the daemon; see it with: oauthvault "
+                           "attempt show " + now.id() + " --project " + now.project() +
+                           " --component " + now.component() + '\n';
+  std::fputs(hint.c_str(), stderr);
+  run.exit_code = kInterruptedExit;
+  return {};
+}
+
+}  // namespace oauthvault::client

@@ -1,0 +1,206 @@
+#include "client/input.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace oauthvault::client {
+namespace {
+
+/// Closes what it opened, and only that.
+class Opened {
+ public:
+  explicit Opened(const std::string& file)
+      : descriptor_(file == "-" ? STDIN_FILENO : ::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  ~Opened() {
+    if (descriptor_ > STDIN_FILENO) ::close(descriptor_);
+  }
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+  int Descriptor() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+/// Turns the terminal's echo off for as long as it lives.
+class NoEcho {
+ public:
+  NoEcho() {
+    ::tcgetattr(STDIN_FILENO, &before_);
+    termios silent = before_;
+    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    silent.c_lflag |= ECHONL;
+    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+  }
+  ~NoEcho() { ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_); }
+  NoEcho(const NoEcho&) = delete;
+  NoEcho& operator=(const NoEcho&) = delete;
+
+ private:
+  termios before_{};
+};
+
+std::string Named(const Wanted& wanted, const std::string& file) {
+  const std::string from = file == "-" ? "standard input" : file;
+  return "the " + std::string(wanted.what) + " in " + from + " (" + std::string(wanted.option) +
+         ")";
+}
+
+/// One line from the terminal, without its end.
+Outcome<crypto::SecretBytes> Ask(const Wanted& wanted) {
+  if (::isatty(STDIN_FILENO) == 0) {
+    return Refuse(Code::kInvalid, "no " + std::string(wanted.what) + ": give it in a file or on "
+                                      "standard input with " + std::string(wanted.option) +
+                                      " FILE or -");
+  }
+  const std::string prompt = std::string(wanted.what) + ": ";
+  [[maybe_unused]] const auto shown = ::write(STDERR_FILENO, prompt.data(), prompt.size());
+  const NoEcho silent;
+  // The terminal hands over one line at a time, and cuts it at its own limit of 4,096 bytes.
+  crypto::SecretBytes line(kMaxSecretLineSize);
+  const ssize_t size = line.Fill([](std::span<std::uint8_t> bytes) {
+    return ::read(STDIN_FILENO, bytes.data(), bytes.size());
+  });
+  line.Truncate(size > 0 ? static_cast<std::size_t>(size) : 0);
+  return line;
+}
+
+/// Takes one line's end off.
+void Chomp(crypto::SecretBytes& secret) {
+  const std::size_t size = secret.Expose([](std::span<const std::uint8_t> bytes) {
+    std::size_t end = bytes.size();
+    if (end > 0 && bytes[end - 1] == '\n') --end;
+    if (end > 0 && end < bytes.size() && bytes[end - 1] == '\r') --end;
+    return end;
+  });
+  secret.Truncate(size);
+}
+
+}  // namespace
+
+Outcome<crypto::SecretBytes> ReadBounded(const std::string& file, const Wanted& wanted) {
+  const Opened opened(file);
+  struct stat status {};
+  if (opened.Descriptor() < 0 || ::fstat(opened.Descriptor(), &status) != 0) {
+    return Refuse(Code::kInvalid, "cannot read " + Named(wanted, file) + ": " +
+                                      std::strerror(errno));
+  }
+  if (S_ISDIR(status.st_mode)) {
+    return Refuse(Code::kInvalid, Named(wanted, file) + " is a folder: give a file");
+  }
+  // One byte more than allowed, to see that there is more.
+  crypto::SecretBytes bytes(wanted.limit_bytes + 1);
+  std::size_t size = 0;
+  while (size < bytes.Size()) {
+    const ssize_t got = bytes.Fill([&](std::span<std::uint8_t> room) {
+      return ::read(opened.Descriptor(), room.data() + size, room.size() - size);
+    });
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      return Refuse(Code::kInvalid, "reading " + Named(wanted, file) + " failed: " +
+                                        std::strerror(errno));
+    }
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  if (size > wanted.limit_bytes) {
+    return Refuse(Code::kInvalid, Named(wanted, file) + " has more than the " +
+                                      std::to_string(wanted.limit_bytes) +
+                                      " bytes that are allowed");
+  }
+  bytes.Truncate(size);
+  return bytes;
+}
+
+Outcome<crypto::SecretBytes> ReadSecretLine(const std::string& file, const Wanted& wanted) {
+  auto secret = file.empty() ? Ask(wanted) : ReadBounded(file, wanted);
+  if (!secret) return secret;
+  Chomp(*secret);
+  const std::string named = Named(wanted, file.empty() ? "-" : file);
+  if (secret->Empty()) return Refuse(Code::kInvalid, named + " is empty");
+  const bool plain = secret->Expose([](std::span<const std::uint8_t> bytes) {
+    return IsUtf8(bytes) &&
+           std::ranges::none_of(bytes, [](std::uint8_t byte) { return byte < 0x20; });
+  });
+  if (!plain) {
+    return Refuse(Code::kInvalid, named + " is not one line of text: it has several lines, control "
+                                          "characters or is not UTF-8");
+  }
+  return secret;
+}
+
+Outcome<crypto::SecretBytes> ReadData(const std::string& file) {
+  const Wanted wanted{"data", "--data-file", kMaxDataSize};
+  auto data = file.empty() ? Ask(wanted) : ReadBounded(file, wanted);
+  if (!data) return data;
+  if (file.empty()) Chomp(*data);
+  const std::string named = Named(wanted, file.empty() ? "-" : file);
+  if (data->Empty()) {
+    return Refuse(Code::kInvalid, named + " is empty: it is the provider's answer");
+  }
+  if (!data->Expose([](std::span<const std::uint8_t> bytes) { return IsUtf8(bytes); })) {
+    return Refuse(Code::kInvalid, named + " is not valid UTF-8: give the provider's answer as it "
+                                          "came, as text");
+  }
+  return data;
+}
+
+bool IsUtf8(std::span<const std::uint8_t> bytes) {
+  std::size_t i = 0;
+  while (i < bytes.size()) {
+    const std::uint8_t first = bytes[i];
+    if (first < 0x80) {
+      ++i;
+      continue;
+    }
+    // RFC 3629 section 4: the second byte's range depends on the first.
+    std::size_t more = 0;
+    std::uint8_t low = 0x80;
+    std::uint8_t high = 0xBF;
+    if (first >= 0xC2 && first <= 0xDF) {
+      more = 1;
+    } else if (first >= 0xE0 && first <= 0xEF) {
+      more = 2;
+      if (first == 0xE0) low = 0xA0;
+      if (first == 0xED) high = 0x9F;
+    } else if (first >= 0xF0 && first <= 0xF4) {
+      more = 3;
+      if (first == 0xF0) low = 0x90;
+      if (first == 0xF4) high = 0x8F;
+    } else {
+      return false;
+    }
+    if (bytes.size() - i <= more) return false;
+    if (bytes[i + 1] < low || bytes[i + 1] > high) return false;
+    for (std::size_t k = 2; k <= more; ++k) {
+      if ((bytes[i + k] & 0xC0U) != 0x80U) return false;
+    }
+    i += more + 1;
+  }
+  return true;
+}
+
+Outcome<std::chrono::seconds> ParseDuration(std::string_view text, std::string_view option) {
+  constexpr std::int64_t kMaxCount = 1'000'000'000;
+  std::int64_t count = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  const std::string_view unit(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
+  std::int64_t seconds = 0;
+  if (unit.empty() || unit == "s") seconds = 1;
+  if (unit == "m") seconds = 60;
+  if (unit == "h") seconds = 3600;
+  if (unit == "d") seconds = 86'400;
+  if (error != std::errc() || count <= 0 || count > kMaxCount || seconds == 0) {
+    return Refuse(Code::kInvalid, std::string(option) + " is a number and s, m, h or d: 24h");
+  }
+  return std::chrono::seconds(count * seconds);
+}
+
+}  // namespace oauthvault::client

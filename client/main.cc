@@ -1,0 +1,144 @@
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <span>
+#include <string_view>
+
+#include "client/session.h"
+
+namespace oauthvault::client {
+namespace {
+
+constexpr int kUserError = 1;
+constexpr int kApplicationError = 2;
+constexpr double kMaxTimeoutSeconds = 3600;
+
+int ExitOf(Code code) {
+  switch (code) {
+    case Code::kNotFound:
+    case Code::kUnauthenticated:
+    case Code::kDenied:
+    case Code::kInvalid:
+    case Code::kConflict:
+    case Code::kStale: return kUserError;
+    case Code::kCorrupt:
+    case Code::kSealed:
+    case Code::kUnavailable:
+    case Code::kExhausted: return kApplicationError;
+  }
+  return kApplicationError;
+}
+
+int Fail(const Failure& failure, Style style) {
+  std::fputs(RenderFailure(failure, style).c_str(), stderr);
+  return ExitOf(failure.code);
+}
+
+/// Where the vault is: what the command line says goes before the environment. A place (and
+/// likewise an identity) from the command line replaces the environment's as a whole, so that the
+/// two never mix.
+void TakeEnvironment(Options& options) {
+  const auto from = [](const char* name) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): before any thread
+    return value == nullptr ? std::string() : std::string(value);
+  };
+  if (options.socket.empty() && options.address.empty()) {
+    options.socket = from("OAUTHVAULT_SOCKET");
+    options.address = from("OAUTHVAULT_ADDRESS");
+  }
+  if (options.identity.empty() && options.certificate.empty() && options.key.empty() &&
+      options.ca.empty()) {
+    options.identity = from("OAUTHVAULT_IDENTITY");
+    options.certificate = from("OAUTHVAULT_CERT");
+    options.key = from("OAUTHVAULT_KEY");
+    options.ca = from("OAUTHVAULT_CA");
+  }
+}
+
+void AddGlobalOptions(CLI::App& app, Session& session, bool& json, double& timeout_seconds) {
+  Options& options = session.options;
+  CLI::Option* socket =
+      app.add_option("--socket", options.socket, "The daemon's unix socket [OAUTHVAULT_SOCKET]");
+  app.add_option("--address", options.address, "The daemon's host:port [OAUTHVAULT_ADDRESS]")
+      ->excludes(socket);
+  app.add_option("--identity", options.identity,
+                 "Folder with cert.pem, key.pem, ca.pem [OAUTHVAULT_IDENTITY]");
+  app.add_option("--cert", options.certificate, "Certificate, PEM [OAUTHVAULT_CERT]");
+  app.add_option("--key", options.key, "Its private key, PEM [OAUTHVAULT_KEY]");
+  app.add_option("--ca", options.ca, "CA of the daemon's certificate, PEM [OAUTHVAULT_CA]");
+  app.add_flag("--json", json, "Results and errors as one JSON document a line");
+  app.add_option("--timeout", timeout_seconds, "Seconds that one call may take")
+      ->check(CLI::Range(0.001, kMaxTimeoutSeconds))
+      ->capture_default_str();
+}
+
+/// What is wrong with the command line. Of words that nobody expected only the option's name is
+/// told: the word may be a secret that was meant for a file.
+std::string Complaint(const CLI::ParseError& error, const CLI::App& app) {
+  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return error.what();
+  for (const std::string& word : app.remaining(true)) {
+    if (word.starts_with("--")) return "unknown option " + word.substr(0, word.find('='));
+  }
+  return "there are more words than this command takes";
+}
+
+int Run(int argc, char** argv) {
+  // gRPC's own log can print what is sent, and its errors come back as values.
+  ::unsetenv("GRPC_TRACE");               // NOLINT(concurrency-mt-unsafe)
+  ::setenv("GRPC_VERBOSITY", "NONE", 1);  // NOLINT(concurrency-mt-unsafe)
+  // Names resolve as for every other program, by the rules of nsswitch.conf.
+  ::setenv("GRPC_DNS_RESOLVER", "native", 0);  // NOLINT(concurrency-mt-unsafe)
+  std::signal(SIGPIPE, SIG_IGN);
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+
+  Session session;
+  bool json = false;
+  double timeout_seconds = 30;
+  CLI::App app("oauthvault: credentials in custody", "oauthvault");
+  app.set_version_flag("--version", "oauthvault " OAUTHVAULT_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  AddGlobalOptions(app, session, json, timeout_seconds);
+  AddStatusVerb(app, session);
+  AddProjectVerbs(app, session);
+  AddComponentVerbs(app, session);
+  AddGrantVerbs(app, session);
+  AddIdentityVerbs(app, session);
+  AddCredentialsVerbs(app, session);
+  AddInjectVerb(app, session);
+  AddRiveryVerbs(app, session);
+  AddConnectionVerbs(app, session);
+  AddAttemptVerbs(app, session);
+  AddAuditVerbs(app, session);
+  AddCompletionVerb(app, session);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    for (const char* word : std::span(argv, static_cast<std::size_t>(argc))) {
+      json = json || std::string_view(word) == "--json";
+    }
+    return Fail({Code::kInvalid, Complaint(error, app) + " (see --help)"},
+                json ? Style::kJson : Style::kPeople);
+  }
+  session.style = json ? Style::kJson : Style::kPeople;
+  session.options.timeout =
+      std::chrono::milliseconds(static_cast<std::int64_t>(timeout_seconds * 1000));
+  TakeEnvironment(session.options);
+  if (auto prepared = crypto::Prepare(); !prepared) {
+    return Fail({prepared.error().GetCode(), prepared.error().Message()}, session.style);
+  }
+  const auto done = session.act(session);
+  return done ? session.exit_code : Fail(done.error(), session.style);
+}
+
+}  // namespace
+}  // namespace oauthvault::client
+
+int main(int argc, char** argv) { return oauthvault::client::Run(argc, argv); }

@@ -1,0 +1,242 @@
+#pragma once
+
+#include <type_traits>
+
+// The messages are only named here: whoever calls a method includes the .pb.h that it uses.
+namespace oauthvault::v1 {
+class Account;
+class AddGrantRequest;
+class AddProjectRequest;
+class Attempt;
+class AuthorizeRequest;
+class CancelAttemptRequest;
+class Component;
+class ConnectRequest;
+class Connection;
+class CredentialsInfo;
+class DeleteRequest;
+class DeleteResponse;
+class DescribeRequest;
+class GetAccountRequest;
+class GetAttemptRequest;
+class GetComponentRequest;
+class GetConnectionRequest;
+class GetLinkRequest;
+class GetLinkResponse;
+class GetProjectRequest;
+class Grant;
+class Identity;
+class IssueIdentityRequest;
+class IssueIdentityResponse;
+class ListAccountsRequest;
+class ListAccountsResponse;
+class ListAttemptsRequest;
+class ListAttemptsResponse;
+class ListComponentsRequest;
+class ListComponentsResponse;
+class ListConnectionsRequest;
+class ListConnectionsResponse;
+class ListGrantsRequest;
+class ListGrantsResponse;
+class ListIdentitiesRequest;
+class ListIdentitiesResponse;
+class ListProjectsRequest;
+class ListProjectsResponse;
+class ListRequest;
+class ListResponse;
+class ListTypesRequest;
+class ListTypesResponse;
+class Project;
+class RemoveComponentRequest;
+class RemoveComponentResponse;
+class RemoveGrantRequest;
+class RemoveGrantResponse;
+class RemoveProjectRequest;
+class RemoveProjectResponse;
+class RevokeIdentityRequest;
+class SetAccountRequest;
+class SetComponentRequest;
+class ShowAuditRequest;
+class ShowAuditResponse;
+class StatusRequest;
+class StatusResponse;
+class StoreRequest;
+class UpdateConnectionRequest;
+class VerifyAuditRequest;
+class VerifyAuditResponse;
+}  // namespace oauthvault::v1
+
+namespace oauthvault::client {
+
+/// Whether a call may be sent again after the connection broke under it: reads may; a write, whose
+/// first copy may have arrived, may not.
+enum class Repeat : bool { kNever, kWhenTheConnectionBreaks };
+
+/// Where a call goes: its path on the wire, and whether it may be repeated.
+struct Method {
+  const char* path;
+  Repeat repeat;
+};
+
+/// A method that answers with `Reply`.
+template <class Reply>
+struct MethodTo : Method {
+  using Response = Reply;
+};
+
+/// The method that takes this request: every method of the contract has a request type of its own,
+/// so the request alone says where it goes and what comes back. There is none for `RevealRequest`
+/// and `InjectRequest` (their answers are secrets and never become a generated message, see
+/// `Vault::Reveal`), nor for `WatchAttemptRequest` (a stream).
+template <class Request>
+inline constexpr std::false_type kMethod{};
+
+/// A read.
+template <class Reply>
+constexpr MethodTo<Reply> Read(const char* path) {
+  return {{path, Repeat::kWhenTheConnectionBreaks}};
+}
+/// A write, or a call that reaches Rivery.
+template <class Reply>
+constexpr MethodTo<Reply> Write(const char* path) {
+  return {{path, Repeat::kNever}};
+}
+
+/// Accounts.Set
+template <>
+inline constexpr auto kMethod<v1::SetAccountRequest> =
+    Write<v1::Account>("/oauthvault.v1.Accounts/Set");
+/// Accounts.Get
+template <>
+inline constexpr auto kMethod<v1::GetAccountRequest> =
+    Read<v1::Account>("/oauthvault.v1.Accounts/Get");
+/// Accounts.List
+template <>
+inline constexpr auto kMethod<v1::ListAccountsRequest> =
+    Read<v1::ListAccountsResponse>("/oauthvault.v1.Accounts/List");
+/// Accounts.ListTypes
+template <>
+inline constexpr auto kMethod<v1::ListTypesRequest> =
+    Write<v1::ListTypesResponse>("/oauthvault.v1.Accounts/ListTypes");
+/// Attempts.Authorize
+template <>
+inline constexpr auto kMethod<v1::AuthorizeRequest> =
+    Write<v1::Attempt>("/oauthvault.v1.Attempts/Authorize");
+/// Attempts.Connect
+template <>
+inline constexpr auto kMethod<v1::ConnectRequest> =
+    Write<v1::Attempt>("/oauthvault.v1.Attempts/Connect");
+/// Attempts.Get
+template <>
+inline constexpr auto kMethod<v1::GetAttemptRequest> =
+    Read<v1::Attempt>("/oauthvault.v1.Attempts/Get");
+/// Attempts.GetLink
+template <>
+inline constexpr auto kMethod<v1::GetLinkRequest> =
+    Write<v1::GetLinkResponse>("/oauthvault.v1.Attempts/GetLink");
+/// Attempts.List
+template <>
+inline constexpr auto kMethod<v1::ListAttemptsRequest> =
+    Read<v1::ListAttemptsResponse>("/oauthvault.v1.Attempts/List");
+/// Attempts.Cancel
+template <>
+inline constexpr auto kMethod<v1::CancelAttemptRequest> =
+    Write<v1::Attempt>("/oauthvault.v1.Attempts/Cancel");
+/// Audit.Show
+template <>
+inline constexpr auto kMethod<v1::ShowAuditRequest> =
+    Read<v1::ShowAuditResponse>("/oauthvault.v1.Audit/Show");
+/// Audit.Verify
+template <>
+inline constexpr auto kMethod<v1::VerifyAuditRequest> =
+    Read<v1::VerifyAuditResponse>("/oauthvault.v1.Audit/Verify");
+/// Connections.Get
+template <>
+inline constexpr auto kMethod<v1::GetConnectionRequest> =
+    Read<v1::Connection>("/oauthvault.v1.Connections/Get");
+/// Connections.List
+template <>
+inline constexpr auto kMethod<v1::ListConnectionsRequest> =
+    Read<v1::ListConnectionsResponse>("/oauthvault.v1.Connections/List");
+/// Connections.Update
+template <>
+inline constexpr auto kMethod<v1::UpdateConnectionRequest> =
+    Write<v1::Connection>("/oauthvault.v1.Connections/Update");
+/// Credentials.Store
+template <>
+inline constexpr auto kMethod<v1::StoreRequest> =
+    Write<v1::CredentialsInfo>("/oauthvault.v1.Credentials/Store");
+/// Credentials.Describe
+template <>
+inline constexpr auto kMethod<v1::DescribeRequest> =
+    Read<v1::CredentialsInfo>("/oauthvault.v1.Credentials/Describe");
+/// Credentials.List
+template <>
+inline constexpr auto kMethod<v1::ListRequest> =
+    Read<v1::ListResponse>("/oauthvault.v1.Credentials/List");
+/// Credentials.Delete
+template <>
+inline constexpr auto kMethod<v1::DeleteRequest> =
+    Write<v1::DeleteResponse>("/oauthvault.v1.Credentials/Delete");
+/// Operations.Status
+template <>
+inline constexpr auto kMethod<v1::StatusRequest> =
+    Read<v1::StatusResponse>("/oauthvault.v1.Operations/Status");
+/// Registry.AddProject
+template <>
+inline constexpr auto kMethod<v1::AddProjectRequest> =
+    Write<v1::Project>("/oauthvault.v1.Registry/AddProject");
+/// Registry.GetProject
+template <>
+inline constexpr auto kMethod<v1::GetProjectRequest> =
+    Read<v1::Project>("/oauthvault.v1.Registry/GetProject");
+/// Registry.ListProjects
+template <>
+inline constexpr auto kMethod<v1::ListProjectsRequest> =
+    Read<v1::ListProjectsResponse>("/oauthvault.v1.Registry/ListProjects");
+/// Registry.RemoveProject
+template <>
+inline constexpr auto kMethod<v1::RemoveProjectRequest> =
+    Write<v1::RemoveProjectResponse>("/oauthvault.v1.Registry/RemoveProject");
+/// Registry.SetComponent
+template <>
+inline constexpr auto kMethod<v1::SetComponentRequest> =
+    Write<v1::Component>("/oauthvault.v1.Registry/SetComponent");
+/// Registry.GetComponent
+template <>
+inline constexpr auto kMethod<v1::GetComponentRequest> =
+    Read<v1::Component>("/oauthvault.v1.Registry/GetComponent");
+/// Registry.ListComponents
+template <>
+inline constexpr auto kMethod<v1::ListComponentsRequest> =
+    Read<v1::ListComponentsResponse>("/oauthvault.v1.Registry/ListComponents");
+/// Registry.RemoveComponent
+template <>
+inline constexpr auto kMethod<v1::RemoveComponentRequest> =
+    Write<v1::RemoveComponentResponse>("/oauthvault.v1.Registry/RemoveComponent");
+/// Registry.AddGrant
+template <>
+inline constexpr auto kMethod<v1::AddGrantRequest> =
+    Write<v1::Grant>("/oauthvault.v1.Registry/AddGrant");
+/// Registry.ListGrants
+template <>
+inline constexpr auto kMethod<v1::ListGrantsRequest> =
+    Read<v1::ListGrantsResponse>("/oauthvault.v1.Registry/ListGrants");
+/// Registry.RemoveGrant
+template <>
+inline constexpr auto kMethod<v1::RemoveGrantRequest> =
+    Write<v1::RemoveGrantResponse>("/oauthvault.v1.Registry/RemoveGrant");
+/// Registry.IssueIdentity
+template <>
+inline constexpr auto kMethod<v1::IssueIdentityRequest> =
+    Write<v1::IssueIdentityResponse>("/oauthvault.v1.Registry/IssueIdentity");
+/// Registry.ListIdentities
+template <>
+inline constexpr auto kMethod<v1::ListIdentitiesRequest> =
+    Read<v1::ListIdentitiesResponse>("/oauthvault.v1.Registry/ListIdentities");
+/// Registry.RevokeIdentity
+template <>
+inline constexpr auto kMethod<v1::RevokeIdentityRequest> =
+    Write<v1::Identity>("/oauthvault.v1.Registry/RevokeIdentity");
+
+}  // namespace oauthvault::client

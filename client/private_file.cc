@@ -1,0 +1,67 @@
+#include "client/private_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace oauthvault::client {
+namespace {
+
+std::unexpected<Failure> CannotWrite(const std::filesystem::path& path, int error) {
+  return Refuse(Code::kInvalid, "cannot write " + path.string() + ": " + std::strerror(error));
+}
+
+/// 0, or errno.
+int WriteAndSync(int descriptor, std::span<const std::uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return ::fsync(descriptor) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+Outcome<void> WritePrivateFile(const std::filesystem::path& path,
+                               std::span<const std::uint8_t> bytes, Existing existing) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    if (existing == Existing::kRefuse) {
+      return Refuse(Code::kConflict, path.string() + " exists and is not written over");
+    }
+    // A rename would put a file in the place of a device, a pipe or a link.
+    if (!S_ISREG(status.st_mode)) {
+      return Refuse(Code::kInvalid, path.string() + " is not a regular file");
+    }
+  }
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  std::string temporary = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
+  const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);  // mode 0600
+  if (descriptor < 0) return CannotWrite(path, errno);
+  int error = WriteAndSync(descriptor, bytes);
+  ::close(descriptor);
+  if (error == 0) {
+    const unsigned flags = existing == Existing::kRefuse ? RENAME_NOREPLACE : 0U;
+    if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), flags) != 0) error = errno;
+  }
+  if (error != 0) {
+    ::unlink(temporary.c_str());
+    return CannotWrite(path, error);
+  }
+  const int folder_descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_descriptor >= 0) {
+    ::fsync(folder_descriptor);
+    ::close(folder_descriptor);
+  }
+  return {};
+}
+
+}  // namespace oauthvault::client

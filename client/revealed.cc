@@ -1,0 +1,193 @@
+#include "client/revealed.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <limits>
+#include <string_view>
+
+#include "oauthvault/v1/credentials.pb.h"
+
+namespace oauthvault::client {
+namespace {
+
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+using Reveal = v1::RevealResponse;
+
+/// A field of more than this is no answer of a vault: data is 64 KiB, a configuration 240 KiB and
+/// what is filled in.
+constexpr std::uint32_t kMaxFieldSize = 1024 * 1024;
+
+std::unexpected<Failure> Malformed() {
+  return Refuse(Code::kCorrupt, "the daemon's answer is not of this contract: are client and "
+                                "daemon of the same release?");
+}
+
+constexpr std::uint32_t Tag(int field, WireFormatLite::WireType type) {
+  return WireFormatLite::MakeTag(field, type);
+}
+constexpr std::uint32_t Bytes(int field) {
+  return Tag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+}
+
+bool ReadText(CodedInputStream& in, std::string& text) {
+  std::uint32_t size = 0;
+  return in.ReadVarint32(&size) && size <= kMaxFieldSize &&
+         in.ReadString(&text, static_cast<int>(size));
+}
+
+bool ReadSecret(CodedInputStream& in, crypto::SecretBytes& secret) {
+  std::uint32_t size = 0;
+  if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
+  secret = crypto::SecretBytes(size);
+  return secret.Fill([&](std::span<std::uint8_t> bytes) {
+    return in.ReadRaw(bytes.data(), static_cast<int>(bytes.size()));
+  });
+}
+
+/// Walks the fields of one message: `read` answers whether it could read a field that it knows.
+enum class Field { kRead, kUnknown, kMalformed };
+template <class Read>
+bool Walk(CodedInputStream& in, Read read) {
+  while (const std::uint32_t tag = in.ReadTag()) {
+    switch (read(tag)) {
+      case Field::kRead: break;
+      case Field::kMalformed: return false;
+      case Field::kUnknown:
+        if (!WireFormatLite::SkipField(&in, tag)) return false;
+    }
+  }
+  // A tag of 0 is the end of the message, or damage.
+  return in.ConsumedEntireMessage();
+}
+
+Field If(bool read) { return read ? Field::kRead : Field::kMalformed; }
+
+bool ReadCreator(CodedInputStream& in, Revealed& revealed) {
+  std::uint32_t size = 0;
+  if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
+  const auto limit = in.PushLimit(static_cast<int>(size));
+  const bool walked = Walk(in, [&](std::uint32_t tag) {
+    switch (tag) {
+      case Bytes(v1::Creator::kIdFieldNumber): return If(ReadText(in, revealed.creator_id));
+      case Bytes(v1::Creator::kDescriptionFieldNumber):
+        return If(ReadText(in, revealed.creator_description));
+      default: return Field::kUnknown;
+    }
+  });
+  // The message must have reached its own end, not the end of the input.
+  const bool whole = walked && in.BytesUntilLimit() == 0;
+  in.PopLimit(limit);
+  return whole;
+}
+
+void AppendJsonString(std::string_view text, std::string& json) {
+  static constexpr std::string_view kHex = "0123456789abcdef";
+  json += '"';
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    switch (c) {
+      case '"': json += "\\\""; break;
+      case '\\': json += "\\\\"; break;
+      case '\n': json += "\\n"; break;
+      case '\r': json += "\\r"; break;
+      case '\t': json += "\\t"; break;
+      default:
+        if (byte < 0x20 || byte == 0x7f) {
+          json += "\\u00";
+          json += kHex[byte >> 4U];
+          json += kHex[byte & 15U];
+        } else {
+          json += c;
+        }
+    }
+  }
+  json += '"';
+}
+
+void AppendJsonString(const crypto::SecretBytes& secret, std::string& json) {
+  secret.Expose([&](std::span<const std::uint8_t> bytes) {
+    AppendJsonString(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                     json);
+  });
+}
+
+}  // namespace
+
+Outcome<Revealed> ReadRevealed(google::protobuf::io::ZeroCopyInputStream& bytes) {
+  CodedInputStream in(&bytes);
+  Revealed revealed;
+  const bool walked = Walk(in, [&](std::uint32_t tag) {
+    switch (tag) {
+      case Bytes(Reveal::kIdFieldNumber): return If(ReadText(in, revealed.id));
+      case Bytes(Reveal::kAuthorizedForFieldNumber):
+        return If(ReadText(in, revealed.authorized_for));
+      case Bytes(Reveal::kCreatorFieldNumber): return If(ReadCreator(in, revealed));
+      case Bytes(Reveal::kCreatedFieldNumber): return If(ReadText(in, revealed.created));
+      case Bytes(Reveal::kDataFieldNumber): return If(ReadSecret(in, revealed.data.Bytes()));
+      case Bytes(Reveal::kOauthVersionFieldNumber):
+        return If(ReadText(in, revealed.oauth_version));
+      case Bytes(Reveal::kAppKeyFieldNumber): return If(ReadText(in, revealed.app_key));
+      case Bytes(Reveal::kAppSecretFieldNumber):
+        return If(ReadSecret(in, revealed.app_secret.Bytes()));
+      case Tag(Reveal::kVersionFieldNumber, WireFormatLite::WIRETYPE_VARINT): {
+        std::uint64_t version = 0;
+        const bool read = in.ReadVarint64(&version);
+        revealed.version = version;
+        return If(read);
+      }
+      default: return Field::kUnknown;
+    }
+  });
+  // Stored credentials always have an id and data; an answer without them is another message.
+  if (!walked || revealed.id.empty() || revealed.data.Empty()) return Malformed();
+  return revealed;
+}
+
+Outcome<crypto::SecretBytes> ReadInjected(google::protobuf::io::ZeroCopyInputStream& bytes) {
+  CodedInputStream in(&bytes);
+  crypto::SecretBytes configuration;
+  const bool walked = Walk(in, [&](std::uint32_t tag) {
+    if (tag != Bytes(v1::InjectResponse::kConfigurationFieldNumber)) return Field::kUnknown;
+    return If(ReadSecret(in, configuration));
+  });
+  if (!walked || configuration.Empty()) return Malformed();
+  return configuration;
+}
+
+crypto::SecretBytes RevealedAsJson(const Revealed& revealed) {
+  // Room for the worst case (\u00xx for each byte), so that the text is never moved: a moved
+  // string leaves its old bytes behind unwiped.
+  const std::size_t texts =
+      revealed.id.size() + revealed.authorized_for.size() + revealed.creator_id.size() +
+      revealed.creator_description.size() + revealed.created.size() + revealed.data.Bytes().Size() +
+      revealed.oauth_version.size() + revealed.app_key.size() + revealed.app_secret.Bytes().Size();
+  std::string json;
+  json.reserve(6 * texts + 512);
+  json += "{\n  \"id\": ";
+  AppendJsonString(revealed.id, json);
+  json += ",\n  \"authorizedFor\": ";
+  AppendJsonString(revealed.authorized_for, json);
+  json += ",\n  \"creator\": {\"id\": ";
+  AppendJsonString(revealed.creator_id, json);
+  json += ", \"description\": ";
+  AppendJsonString(revealed.creator_description, json);
+  json += "},\n  \"created\": ";
+  AppendJsonString(revealed.created, json);
+  json += ",\n  \"#data\": ";
+  AppendJsonString(revealed.data.Bytes(), json);
+  json += ",\n  \"oauthVersion\": ";
+  AppendJsonString(revealed.oauth_version, json);
+  json += ",\n  \"appKey\": ";
+  AppendJsonString(revealed.app_key, json);
+  json += ",\n  \"#appSecret\": ";
+  AppendJsonString(revealed.app_secret.Bytes(), json);
+  json += "\n}\n";
+  auto bytes = crypto::SecretBytes::CopyOf(json);
+  crypto::Wipe(json);
+  return bytes;
+}
+
+}  // namespace oauthvault::client

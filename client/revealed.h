@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "client/failure.h"
+#include "crypto/secret.h"
+
+namespace google::protobuf::io {
+class ZeroCopyInputStream;
+}
+
+namespace oauthvault::client {
+
+/// Credentials in clear: the eight keys, and the version.
+struct Revealed {
+  std::string id;
+  std::string authorized_for;
+  std::string creator_id;
+  std::string creator_description;
+  /// UTC, `YYYY-MM-DD hh:mm:ss`.
+  std::string created;
+  /// `#data`, byte for byte.
+  crypto::CredentialsData data;
+  std::string oauth_version;
+  std::string app_key;
+  /// `#appSecret`; empty where the authorization is another OAuth client's.
+  crypto::AppSecret app_secret;
+  std::uint64_t version = 0;
+};
+
+/// Reads a `RevealResponse` off the wire without making the message: any field order, unknown
+/// fields and any split of the input are fine; of a repeated field the last one counts (Protocol
+/// Buffers, "Encoding", "Last One Wins"). Errors: kCorrupt.
+Outcome<Revealed> ReadRevealed(google::protobuf::io::ZeroCopyInputStream& bytes);
+
+/// The same for the configuration of an `InjectResponse`.
+Outcome<crypto::SecretBytes> ReadInjected(google::protobuf::io::ZeroCopyInputStream& bytes);
+
+/// The eight keys as JSON, in their order, two spaces of indent and a line's end: what
+/// `credentials reveal` prints. The data must be valid UTF-8, as the vault keeps it.
+crypto::SecretBytes RevealedAsJson(const Revealed& revealed);
+
+}  // namespace oauthvault::client

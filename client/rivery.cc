@@ -1,0 +1,109 @@
+#include "client/follow.h"
+#include "client/input.h"
+#include "client/session.h"
+#include "oauthvault/v1/accounts.pb.h"
+#include "oauthvault/v1/attempts.pb.h"
+
+namespace oauthvault::client {
+namespace {
+
+void AddAccountVerbs(CLI::App& rivery, Session& session) {
+  CLI::App& noun = AddNoun(rivery, "account", "The Rivery accounts of this vault");
+  {
+    struct Given {
+      v1::SetAccountRequest request;
+      std::string token_file;
+      std::vector<std::string> projects;
+    };
+    const auto given = std::make_shared<Given>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"set", "Add an account or change it; a new base URL asks for the token again",
+         "oauthvault rivery account set main --base-url https://console.rivery.io --token-file "
+         "token.txt --project 123"},
+        [given](Session& run) -> Outcome<void> {
+          if (!given->token_file.empty()) {
+            auto token = ReadSecretLine(given->token_file == "prompt" ? "" : given->token_file,
+                                        {"API token", "--token-file", kMaxSecretLineSize});
+            if (!token) return Refuse(std::move(token));
+            token->Expose([&](std::span<const std::uint8_t> bytes) {
+              given->request.set_api_token(bytes.data(), bytes.size());
+            });
+          }
+          for (auto& project : given->projects) given->request.add_projects(std::move(project));
+          return run.Show(given->request);
+        });
+    verb.add_option("ID", *given->request.mutable_id(), "Letters, digits and . _ -")->required();
+    verb.add_option("--base-url", *given->request.mutable_base_url(), "https://..");
+    verb.add_option("--token-file", given->token_file,
+                    "The API token: a file, - for standard input, or `prompt`");
+    verb.add_option("--project", given->projects,
+                    "A project whose attempts may use it; several, or * for all")
+        ->delimiter(',');
+  }
+  {
+    const auto request = NewRequest<v1::GetAccountRequest>();
+    CLI::App& verb = AddVerb(noun, session,
+                             {"show", "One account, without its token",
+                              "oauthvault rivery account show main"},
+                             [request](Session& run) { return run.Show(*request); });
+    verb.add_option("ID", *request->mutable_id(), "Account")->required();
+  }
+  {
+    const auto request = NewRequest<v1::ListAccountsRequest>();
+    AddVerb(noun, session, {"list", "All accounts", "oauthvault rivery account list"},
+            [request](Session& run) {
+              return run.List(*request,
+                              {"id", "base_url", "projects", "updated_at_s", "updated_by"});
+            });
+  }
+}
+
+}  // namespace
+
+void AddRiveryVerbs(CLI::App& app, Session& session) {
+  CLI::App& noun = AddNoun(app, "rivery", "Rivery: accounts, and authorizations through it");
+  AddAccountVerbs(noun, session);
+  {
+    const auto request = NewRequest<v1::ListTypesRequest>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"types", "What an account can connect to", "oauthvault rivery types --account main"},
+        [request](Session& run) {
+          return run.List(*request, {"connection_type", "datasource_id", "oauth2"});
+        });
+    verb.add_option("--account", *request->mutable_account(), "Account")->required();
+  }
+  {
+    struct Given {
+      v1::AuthorizeRequest request;
+      std::string validity = "1h";
+      bool no_wait = false;
+    };
+    const auto given = std::make_shared<Given>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"authorize", "Obtain credentials through a person's consent, and store them",
+         "oauthvault rivery authorize --project 123 --component acme.ex-drive --account main --id "
+         "main"},
+        [given](Session& run) -> Outcome<void> {
+          auto validity = ParseDuration(given->validity, "--validity");
+          if (!validity) return Refuse(std::move(validity));
+          given->request.set_validity_s(validity->count());
+          auto attempt = run.Call(given->request);
+          if (!attempt) return Refuse(std::move(attempt));
+          return Follow(run, *attempt, Consent::kAsked,
+                        given->no_wait ? Until::kLink : Until::kEnd);
+        });
+    AddPair(verb, given->request);
+    verb.add_option("--account", *given->request.mutable_account(), "Rivery account")->required();
+    verb.add_option("--id", *given->request.mutable_oauth_id(), "Oauth id to store them under")
+        ->required();
+    verb.add_option("--authorized-for", *given->request.mutable_authorized_for(), "For people");
+    verb.add_option("--validity", given->validity, "How long the consent link lives: 5m to 12h")
+        ->capture_default_str();
+    verb.add_flag("--no-wait", given->no_wait, "Print the link and do not wait for the consent");
+  }
+}
+
+}  // namespace oauthvault::client

@@ -1,0 +1,135 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "client/failure.h"
+#include "client/output.h"
+#include "client/vault.h"
+
+namespace oauthvault::client {
+
+/// One run of the program `oauthvault`: its global options and its vault. A verb is chosen while
+/// the command line is read, and done afterwards.
+class Session {
+ public:
+  /// What a verb does.
+  using Act = std::function<Outcome<void>(Session&)>;
+
+  /// A list is fetched in pages of this size, at most so many of them.
+  static constexpr std::uint32_t kPageSize = 500;
+  static constexpr int kMaxPages = 20'000;
+
+  /// The global options, and what the verbs are bound to.
+  Options options;
+  Style style = Style::kPeople;
+  Act act;
+  /// What the program exits with when the verb succeeds; 130 when it was interrupted.
+  int exit_code = 0;
+
+  /// The vault; connects when first asked for.
+  Outcome<Vault*> Reach();
+
+  /// Calls and hands back what the daemon answers.
+  template <class Request>
+  auto Call(Request& request) -> decltype(std::declval<Vault&>().Call(request)) {
+    auto vault = Reach();
+    if (!vault) return Refuse(std::move(vault));
+    return (*vault)->Call(request);
+  }
+
+  /// Calls and prints the answer as one thing.
+  template <class Request>
+  Outcome<void> Show(Request& request) {
+    auto answer = Call(request);
+    if (!answer) return Refuse(std::move(answer));
+    return WriteOut(RenderOne(AsJson(*answer), style));
+  }
+
+  /// Calls; prints `done` for people and `{}` as JSON.
+  template <class Request>
+  Outcome<void> Do(Request& request, const std::string& done) {
+    auto answer = Call(request);
+    if (!answer) return Refuse(std::move(answer));
+    return WriteOut(style == Style::kJson ? "{}\n" : Printable(done) + '\n');
+  }
+
+  /// Fetches a list page by page and gives every row to `take`.
+  template <class Request, class Take>
+  Outcome<void> Fetch(Request& request, Take take) {
+    request.set_page_size(kPageSize);
+    for (int page = 0; page < kMaxPages; ++page) {
+      auto answer = Call(request);
+      if (!answer) return Refuse(std::move(answer));
+      std::vector<nlohmann::ordered_json> rows;
+      std::string next = AppendRows(*answer, rows);
+      for (auto& row : rows) take(std::move(row));
+      if (next.empty()) return {};
+      if (next == request.page_token()) break;
+      request.set_page_token(std::move(next));
+    }
+    return Refuse(Code::kCorrupt, "the daemon's list does not end");
+  }
+
+  /// Fetches a whole list and prints it; people see these columns.
+  template <class Request>
+  Outcome<void> List(Request& request, std::initializer_list<std::string_view> columns) {
+    std::vector<nlohmann::ordered_json> rows;
+    auto fetched =
+        Fetch(request, [&](nlohmann::ordered_json row) { rows.push_back(std::move(row)); });
+    if (!fetched) return fetched;
+    return WriteOut(RenderList(rows, columns, style));
+  }
+
+ private:
+  std::optional<Vault> vault_;
+};
+
+/// How a verb reads in its help.
+struct VerbText {
+  const char* name;
+  const char* what;
+  /// A full command line: the help ends with it.
+  const char* example;
+};
+
+/// A noun that verbs hang on: `oauthvault project`.
+CLI::App& AddNoun(CLI::App& app, const char* name, const char* what);
+/// A verb; `act` is done when the command line chose it.
+CLI::App& AddVerb(CLI::App& parent, Session& session, const VerbText& text, Session::Act act);
+
+/// `--project` and `--component` of a request that has both, required.
+template <class Request>
+void AddPair(CLI::App& verb, Request& request) {
+  verb.add_option("--project", *request.mutable_project(), "Project")->required();
+  verb.add_option("--component", *request.mutable_component(), "Component")->required();
+}
+
+/// A request that lives as long as the verb that it is bound to.
+template <class Request>
+std::shared_ptr<Request> NewRequest() {
+  return std::make_shared<Request>();
+}
+
+// One per file of verbs.
+void AddStatusVerb(CLI::App& app, Session& session);
+void AddProjectVerbs(CLI::App& app, Session& session);
+void AddComponentVerbs(CLI::App& app, Session& session);
+void AddGrantVerbs(CLI::App& app, Session& session);
+void AddIdentityVerbs(CLI::App& app, Session& session);
+void AddCredentialsVerbs(CLI::App& app, Session& session);
+void AddInjectVerb(CLI::App& app, Session& session);
+void AddRiveryVerbs(CLI::App& app, Session& session);
+void AddAttemptVerbs(CLI::App& app, Session& session);
+void AddConnectionVerbs(CLI::App& app, Session& session);
+void AddAuditVerbs(CLI::App& app, Session& session);
+void AddCompletionVerb(CLI::App& app, Session& session);
+
+}  // namespace oauthvault::client

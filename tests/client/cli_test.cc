@@ -1,0 +1,485 @@
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <initializer_list>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "oauthvault/v1/accounts.pb.h"
+#include "oauthvault/v1/attempts.pb.h"
+#include "oauthvault/v1/audit.pb.h"
+#include "oauthvault/v1/credentials.pb.h"
+#include "oauthvault/v1/operations.pb.h"
+#include "oauthvault/v1/registry.pb.h"
+#include "tests/client/fake_vault.h"
+#include "tests/client/temporary_folder.h"
+
+namespace oauthvault::client {
+namespace {
+
+constexpr std::string_view kCanary = "canary-5f2b8c0d1e3a";
+
+std::string ReadText(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void WriteText(const std::filesystem::path& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+mode_t ModeOf(const std::filesystem::path& path) {
+  struct stat status {};
+  ::stat(path.c_str(), &status);
+  return status.st_mode & 07777U;
+}
+
+/// Compares with tests/golden/cli/<name>; with OAUTHVAULT_UPDATE_GOLDEN set, writes it.
+void ExpectGolden(const std::string& name, const std::string& text) {
+  const std::string path = OAUTHVAULT_SOURCE_DIR "/tests/golden/cli/" + name;
+  if (std::getenv("OAUTHVAULT_UPDATE_GOLDEN") != nullptr) WriteText(path, text);
+  EXPECT_EQ(text, ReadText(path)) << path;
+}
+
+class CliTest : public testing::Test {
+ protected:
+  struct Ran {
+    int exit = -1;
+    std::string out;
+    std::string err;
+  };
+
+  /// Runs the program with a clean environment against the fake. `command` is for a shell.
+  Ran Run(const std::string& command, const std::string& in = "",
+          const std::string& environment = "") {
+    WriteText(folder_ / "in", in);
+    const std::string place =
+        environment.empty() ? "OAUTHVAULT_SOCKET=" + (folder_ / "v.sock").string() : environment;
+    const std::string line = "cd " + (folder_ / "").string() + " && exec env -i " + place +
+                             " " OAUTHVAULT_BIN_DIR "/oauthvault " + command + " <in >out 2>err";
+    const int status = std::system(line.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadText(folder_ / "out"),
+            ReadText(folder_ / "err")};
+  }
+  /// The same without a vault anywhere.
+  Ran RunAlone(const std::string& command) { return Run(command, "", "NOTHING=1"); }
+
+  void SetReveal() {
+    v1::RevealResponse response;
+    response.set_id("main");
+    response.set_authorized_for("Myself");
+    response.mutable_creator()->set_id("local/admin");
+    response.mutable_creator()->set_description("me");
+    response.set_created("2016-01-31 00:13:30");
+    response.set_data("{\"refresh_token\":\"" + std::string(kCanary) + "\"}");
+    response.set_oauth_version("2.0");
+    response.set_app_key("w51u7j30oghe412");
+    response.set_app_secret("app secret");
+    fake_.Set("Credentials/Reveal", {.messages = {response.SerializeAsString()}});
+  }
+
+  TemporaryFolder folder_;
+  FakeVault fake_{folder_ / "v.sock"};
+};
+
+constexpr const char* kPair = " --project 123 --component acme.ex-drive";
+
+TEST_F(CliTest, Help_OfEveryVerbEndsWithAnExample) {
+  const std::vector<std::string> verbs = {
+      "status", "project add", "project list", "project show", "project remove", "component add",
+      "component set", "component list", "component show", "component remove", "grant add",
+      "grant list", "grant remove", "identity issue", "identity list", "identity revoke",
+      "credentials put", "credentials list", "credentials show", "credentials reveal",
+      "credentials delete", "inject", "rivery account set", "rivery account show",
+      "rivery account list", "rivery types", "rivery authorize", "connect", "connection list",
+      "connection show", "connection update", "attempt list", "attempt show", "attempt link",
+      "attempt cancel", "audit show", "audit verify", "completion bash"};
+  std::string all = RunAlone("--help").out;
+  for (const std::string& verb : verbs) {
+    const Ran help = RunAlone(verb + " --help");
+    EXPECT_EQ(help.exit, 0) << verb;
+    const std::size_t example = help.out.rfind("Example:\n  ");
+    EXPECT_NE(example, std::string::npos) << verb;
+    EXPECT_NE(help.out.find("oauthvault " + verb, example), std::string::npos) << verb;
+    all += "==== " + verb + " --help\n" + help.out;
+  }
+  ExpectGolden("help.txt", all);
+  // No verb is missing above: the completion script lists them all.
+  const std::string script = RunAlone("completion bash").out;
+  std::set<std::string> leaves;
+  std::istringstream lines(script);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t end = line.find("') words='");
+    if (end == std::string::npos) continue;
+    const std::string words = line.substr(end + 10);
+    if (words.starts_with("--") || words.starts_with("'")) {
+      leaves.insert(line.substr(5, end - 5));
+    }
+  }
+  EXPECT_EQ(leaves, std::set<std::string>(verbs.begin(), verbs.end()));
+}
+
+TEST_F(CliTest, Completion_OffersVerbsAndOptions) {
+  WriteText(folder_ / "completion", RunAlone("completion bash").out);
+  WriteText(folder_ / "try.sh",
+            "source ./completion\n"
+            "try() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _oauthvault; "
+            "echo \"${COMPREPLY[*]}\"; }\n"
+            "try oauthvault proj\ntry oauthvault project ''\n"
+            "try oauthvault --json grant add --pri\n");
+  const std::string line = "cd " + (folder_ / "").string() + " && bash try.sh >tried 2>&1";
+  ASSERT_EQ(std::system(line.c_str()), 0);
+  const std::string tried = ReadText(folder_ / "tried");
+  EXPECT_TRUE(tried.starts_with("project\nadd list show remove")) << tried;
+  EXPECT_TRUE(tried.ends_with("--principal\n")) << tried;
+}
+
+TEST_F(CliTest, Version_IsPrinted) {
+  const Ran version = RunAlone("--version");
+  EXPECT_EQ(version.exit, 0);
+  EXPECT_TRUE(version.out.starts_with("oauthvault ")) << version.out;
+}
+
+TEST_F(CliTest, OneThing_IsPrintedForPeopleAndAsJson) {
+  v1::StatusResponse status;
+  status.set_version("0.1.0");
+  status.set_principal("local/admin");
+  status.set_trust_domain("vault.example");
+  status.set_started_at_s(1'454'199'210);
+  status.set_rows(3);
+  fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
+  ExpectGolden("status.txt", Run("status").out);
+  ExpectGolden("status.json", Run("status --json").out);
+}
+
+TEST_F(CliTest, List_IsFetchedWholeAndPrintedForPeopleAndAsJson) {
+  v1::ListGrantsResponse page;
+  for (const char* principal : {"local/admin", "spiffe://vault.example/runner/x"}) {
+    v1::Grant& grant = *page.add_grants();
+    grant.set_principal(principal);
+    grant.set_project("123");
+    grant.set_component("*");
+    grant.add_rights("reveal");
+    grant.add_rights("store");
+    grant.set_created_by("local/\x1B[31madmin");
+  }
+  fake_.Set("Registry/ListGrants", {.messages = {page.SerializeAsString()}});
+  ExpectGolden("grant_list.txt", Run("grant list").out);
+  ExpectGolden("grant_list.json", Run("--json grant list").out);
+  // A list that goes on: the next page is asked for with the token of the one before.
+  page.set_next_page_token("more");
+  fake_.Set("Registry/ListGrants", {.messages = {page.SerializeAsString()}});
+  EXPECT_EQ(Run("grant list").exit, 2);  // this fake's list never ends
+  v1::ListGrantsRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Registry/ListGrants").back()));
+  EXPECT_EQ(request.page_token(), "more");
+  fake_.Set("Registry/ListGrants", {.messages = {""}});
+  EXPECT_EQ(Run("grant list --json").out, "[]\n");
+}
+
+TEST_F(CliTest, ExitCodes_TellUserErrorsFromApplicationErrors) {
+  const std::vector<std::pair<Code, int>> table = {
+      {Code::kNotFound, 1}, {Code::kUnauthenticated, 1}, {Code::kDenied, 1},
+      {Code::kInvalid, 1},  {Code::kConflict, 1},        {Code::kStale, 1},
+      {Code::kCorrupt, 2},  {Code::kSealed, 2},          {Code::kUnavailable, 2},
+      {Code::kExhausted, 2}};
+  for (const auto& [code, exit] : table) {
+    fake_.Set("Registry/GetProject", {.messages = {}, .code = code, .text = "words"});
+    const Ran people = Run("project show 123");
+    EXPECT_EQ(people.exit, exit) << NameOf(code);
+    EXPECT_EQ(people.err, "oauthvault: words\n");
+    EXPECT_EQ(people.out, "");
+    const Ran json = Run("project show 123 --json");
+    EXPECT_EQ(json.exit, exit);
+    EXPECT_EQ(json.err, "{\"error\":{\"code\":\"" + std::string(NameOf(code)) +
+                            "\",\"message\":\"words\"}}\n");
+  }
+  fake_.Stop();
+  EXPECT_EQ(Run("status").exit, 2);
+}
+
+TEST_F(CliTest, Usage_ErrorsAreUserErrorsThatEchoNoValue) {
+  for (const std::string& command :
+       {std::string(""), std::string("nothing"), std::string("project add"),
+        std::string("credentials reveal main"), std::string("grant add --right read"),
+        std::string("credentials put main --data ") + std::string(kCanary),
+        std::string("status --token=") + std::string(kCanary),
+        std::string("identity issue runner/x --out d --ttl soon")}) {
+    const Ran ran = Run(command + " --json");
+    EXPECT_EQ(ran.exit, 1) << command;
+    EXPECT_TRUE(ran.err.starts_with("{\"error\":{\"code\":\"INVALID\"")) << ran.err;
+    EXPECT_EQ((ran.out + ran.err).find(kCanary), std::string::npos) << ran.err;
+  }
+  EXPECT_EQ(RunAlone("status").exit, 1);
+  EXPECT_EQ(RunAlone("status").err,
+            "oauthvault: say where the vault is: --socket PATH or --address HOST:PORT\n");
+}
+
+TEST_F(CliTest, CommandLine_GoesBeforeTheEnvironment) {
+  fake_.Set("Operations/Status", {.messages = {v1::StatusResponse().SerializeAsString()}});
+  EXPECT_EQ(Run("status --socket " + (folder_ / "v.sock").string(), "",
+                "OAUTHVAULT_ADDRESS=localhost:1 OAUTHVAULT_IDENTITY=nowhere")
+                .exit,
+            0);
+}
+
+TEST_F(CliTest, Component_LeavesUnsetWhatIsNotGiven) {
+  fake_.Set("Registry/SetComponent", {.messages = {v1::Component().SerializeAsString()}});
+  ASSERT_EQ(Run("component set c --title T --no-rotating --app-secret-file -", "secret\n").exit, 0);
+  v1::SetComponentRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Registry/SetComponent").back()));
+  EXPECT_EQ(request.id(), "c");
+  EXPECT_EQ(request.title(), "T");
+  EXPECT_EQ(request.app_secret(), "secret");
+  EXPECT_TRUE(request.has_rotating());
+  EXPECT_FALSE(request.rotating());
+  EXPECT_FALSE(request.has_app_key());
+  EXPECT_FALSE(request.has_token_url());
+  EXPECT_FALSE(request.must_be_new());
+}
+
+TEST_F(CliTest, Grant_CompletesAShortPrincipal) {
+  v1::StatusResponse status;
+  status.set_trust_domain("vault.example");
+  fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
+  fake_.Set("Registry/AddGrant", {.messages = {v1::Grant().SerializeAsString()}});
+  ASSERT_EQ(Run("grant add --principal runner/x --right store,describe --right reveal" +
+                std::string(kPair))
+                .exit,
+            0);
+  v1::AddGrantRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Registry/AddGrant").back()));
+  EXPECT_EQ(request.principal(), "spiffe://vault.example/runner/x");
+  EXPECT_EQ(request.rights_size(), 3);
+}
+
+TEST_F(CliTest, Put_SendsTheFileByteForByteAndRefusesWhatIsNoData) {
+  fake_.Set("Credentials/Store", {.messages = {v1::CredentialsInfo().SerializeAsString()}});
+  const std::string data = std::string("{\"t\":\"") + std::string(kCanary) + "\"}\n\n";
+  WriteText(folder_ / "data", data);
+  const std::string put = "credentials put main" + std::string(kPair) + " --data-file ";
+  const Ran stored = Run(put + "data");
+  EXPECT_EQ(stored.exit, 0) << stored.err;
+  v1::StoreRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Credentials/Store").back()));
+  EXPECT_EQ(request.data(), data);
+  EXPECT_EQ((stored.out + stored.err).find(kCanary), std::string::npos);
+
+  WriteText(folder_ / "large", std::string(64 * 1024, 'a') + std::string(kCanary));
+  WriteText(folder_ / "binary", std::string(kCanary) + "\xFF");
+  WriteText(folder_ / "empty", "");
+  for (const char* file : {"missing", "large", "binary", "empty", "."}) {
+    const Ran refused = Run(put + file);
+    EXPECT_EQ(refused.exit, 1) << file;
+    EXPECT_NE(refused.err.find("--data-file"), std::string::npos) << refused.err;
+    EXPECT_EQ((refused.out + refused.err).find(kCanary), std::string::npos) << refused.err;
+  }
+  EXPECT_EQ(Run("credentials put main" + std::string(kPair)).exit, 1);  // no terminal to ask
+  EXPECT_EQ(fake_.Requests("Credentials/Store").size(), 1U);
+  fake_.Set("Credentials/Store", {.messages = {}, .code = Code::kDenied, .text = "no"});
+  const Ran denied = Run(put + "data --json");
+  EXPECT_EQ(denied.exit, 1);
+  EXPECT_EQ((denied.out + denied.err).find(kCanary), std::string::npos);
+}
+
+TEST_F(CliTest, Reveal_PrintsTheEightKeysOrTheDataExactly) {
+  SetReveal();
+  const std::string reveal = "credentials reveal main" + std::string(kPair);
+  ExpectGolden("credentials_reveal.json", Run(reveal).out);
+  const std::string data = "{\"refresh_token\":\"" + std::string(kCanary) + "\"}";
+  EXPECT_EQ(Run(reveal + " --field data").out, data);
+  const Ran to_file = Run(reveal + " --field data --out token");
+  EXPECT_EQ(to_file.exit, 0) << to_file.err;
+  EXPECT_EQ(to_file.out, "");
+  EXPECT_EQ(ReadText(folder_ / "token"), data);
+  EXPECT_EQ(ModeOf(folder_ / "token"), 0600U);
+  // Failing to write says nothing of the secret.
+  for (const char* out : {"missing/token", "/dev/null", "."}) {
+    const Ran refused = Run(reveal + " --out " + out);
+    EXPECT_EQ(refused.exit, 1) << out;
+    EXPECT_EQ((refused.out + refused.err).find(kCanary), std::string::npos);
+  }
+}
+
+TEST_F(CliTest, Inject_CallsTheVaultOnlyWhenItMust) {
+  const std::string inject = "inject config.json --out out.json" + std::string(kPair);
+  WriteText(folder_ / "config.json", "{\"a\":1}");
+  EXPECT_EQ(Run(inject, "", "NOTHING=1").exit, 0);
+  EXPECT_EQ(ReadText(folder_ / "out.json"), "{\"a\":1,\"authorization\":{}}");
+  EXPECT_EQ(ModeOf(folder_ / "out.json"), 0600U);
+
+  v1::InjectResponse response;
+  response.set_configuration("{\"filled\":\"" + std::string(kCanary) + "\"}");
+  fake_.Set("Credentials/Inject", {.messages = {response.SerializeAsString()}});
+  WriteText(folder_ / "config.json", R"({"authorization":{"oauth_api":{"id":"main"}}})");
+  const Ran ran = Run(inject + " --drop-id");
+  EXPECT_EQ(ran.exit, 0) << ran.err;
+  EXPECT_EQ(ReadText(folder_ / "out.json"), response.configuration());
+  EXPECT_EQ(ModeOf(folder_ / "out.json"), 0600U);
+  EXPECT_EQ((ran.out + ran.err).find(kCanary), std::string::npos);
+}
+
+TEST_F(CliTest, Inject_ThatFailsLeavesTheOldFileAndNothingElse) {
+  const std::string inject = "inject config.json --out out.json" + std::string(kPair);
+  WriteText(folder_ / "out.json", "old");
+  WriteText(folder_ / "config.json", R"({"authorization":{"oauth_api":{"id":"main"}}})");
+  fake_.Set("Credentials/Inject", {.messages = {}, .code = Code::kNotFound, .text = "no such id"});
+  EXPECT_EQ(Run(inject).exit, 1);
+  fake_.Set("Credentials/Inject", {.messages = {}, .code = Code::kCorrupt, .text = "damaged"});
+  EXPECT_EQ(Run(inject).exit, 2);
+  WriteText(folder_ / "config.json", "{\"secret\":\"" + std::string(kCanary) + "\"");
+  const Ran malformed = Run(inject);
+  EXPECT_EQ(malformed.exit, 1);
+  EXPECT_EQ(malformed.err.find(kCanary), std::string::npos);
+  EXPECT_EQ(Run("inject missing --out out.json" + std::string(kPair)).exit, 1);
+  EXPECT_EQ(ReadText(folder_ / "out.json"), "old");
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "")) {
+    EXPECT_FALSE(entry.path().filename().string().starts_with(".")) << entry.path();
+  }
+}
+
+TEST_F(CliTest, Inject_NeverWritesOverItsInput) {
+  WriteText(folder_ / "config.json", "{}");
+  std::filesystem::create_symlink("config.json", folder_ / "link.json");
+  std::filesystem::create_hard_link(folder_ / "config.json", folder_ / "hard.json");
+  for (const char* out : {"config.json", "./config.json", "link.json", "hard.json"}) {
+    EXPECT_EQ(Run("inject config.json --out " + std::string(out) + kPair).exit, 1) << out;
+  }
+  EXPECT_EQ(ReadText(folder_ / "config.json"), "{}");
+}
+
+TEST_F(CliTest, Identity_KeepsItsKeyHereAndIsNotWrittenOver) {
+  v1::IssueIdentityResponse response;
+  response.mutable_identity()->set_serial("4f1c");
+  response.set_certificate_pem("certificate 1");
+  response.set_ca_pem("ca");
+  fake_.Set("Registry/IssueIdentity", {.messages = {response.SerializeAsString()}});
+  const Ran issued = Run("identity issue runner/x --out id --ttl 2h");
+  ASSERT_EQ(issued.exit, 0) << issued.err;
+  const std::string key = ReadText(folder_ / "id" / "key.pem");
+  EXPECT_TRUE(key.starts_with("-----BEGIN PRIVATE KEY-----"));
+  EXPECT_EQ(ModeOf(folder_ / "id" / "key.pem"), 0600U);
+  EXPECT_EQ(ModeOf(folder_ / "id"), 0700U);
+  EXPECT_EQ(ReadText(folder_ / "id" / "cert.pem"), "certificate 1");
+  EXPECT_EQ(ReadText(folder_ / "id" / "ca.pem"), "ca");
+  v1::IssueIdentityRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Registry/IssueIdentity").back()));
+  EXPECT_EQ(request.path(), "runner/x");
+  EXPECT_EQ(request.ttl_s(), 7200);
+  EXPECT_TRUE(request.csr_pem().starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
+  EXPECT_EQ(fake_.Requests("Registry/IssueIdentity").back().find("PRIVATE"), std::string::npos);
+
+  EXPECT_EQ(Run("identity issue runner/x --out id").exit, 1);
+  EXPECT_EQ(fake_.Requests("Registry/IssueIdentity").size(), 1U);
+  response.set_certificate_pem("certificate 2");
+  fake_.Set("Registry/IssueIdentity", {.messages = {response.SerializeAsString()}});
+  EXPECT_EQ(Run("identity issue runner/x --out id --renew").exit, 0);
+  EXPECT_EQ(ReadText(folder_ / "id" / "cert.pem"), "certificate 2");
+  EXPECT_EQ(ReadText(folder_ / "id" / "key.pem"), key);
+
+  fake_.Set("Registry/IssueIdentity", {.messages = {}, .code = Code::kDenied, .text = "no"});
+  EXPECT_EQ(Run("identity issue runner/x --out refused").exit, 1);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "refused"));
+}
+
+TEST_F(CliTest, Authorize_PrintsTheLinkAtOnceAndWaitsForTheEnd) {
+  v1::Attempt attempt;
+  attempt.set_project("123");
+  attempt.set_component("acme.ex-drive");
+  attempt.set_id("7f3a");
+  attempt.set_state(v1::ATTEMPT_STATE_STARTED);
+  v1::GetLinkResponse link;
+  link.set_auth_uri("https://provider.example/consent?x=1");
+  link.set_expires_at_s(1'454'199'210);
+  v1::Attempt stored = attempt;
+  stored.set_state(v1::ATTEMPT_STATE_STORED);
+  stored.set_final(true);
+  fake_.Set("Attempts/Authorize", {.messages = {attempt.SerializeAsString()}});
+  fake_.Set("Attempts/GetLink", {.messages = {link.SerializeAsString()}});
+  fake_.Set("Attempts/Watch",
+            {.messages = {attempt.SerializeAsString(), stored.SerializeAsString()}});
+  const std::string authorize =
+      "rivery authorize --account main --id main --validity 10m" + std::string(kPair);
+  const Ran people = Run(authorize);
+  EXPECT_EQ(people.exit, 0) << people.err;
+  ExpectGolden("rivery_authorize.txt", people.out);
+  EXPECT_TRUE(people.err.starts_with("attempt 7f3a: started\n")) << people.err;
+  ExpectGolden("rivery_authorize.json", Run(authorize + " --json").out);
+  v1::AuthorizeRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Attempts/Authorize").back()));
+  EXPECT_EQ(request.validity_s(), 600);
+  EXPECT_EQ(request.oauth_id(), "main");
+  const Ran link_only = Run(authorize + " --no-wait --json");
+  EXPECT_EQ(link_only.exit, 0);
+  EXPECT_TRUE(link_only.out.ends_with("\"expires_at_s\":1454199210}\n")) << link_only.out;
+
+  stored.set_state(v1::ATTEMPT_STATE_FAILED);
+  stored.set_failure("expired");
+  fake_.Set("Attempts/Watch", {.messages = {stored.SerializeAsString()}});
+  const Ran failed = Run(authorize);
+  EXPECT_EQ(failed.exit, 1);
+  EXPECT_NE(failed.err.find("attempt 7f3a failed: expired"), std::string::npos);
+}
+
+TEST_F(CliTest, Interrupt_SaysHowToGoOn) {
+  v1::Attempt attempt;
+  attempt.set_project("123");
+  attempt.set_component("acme.ex-drive");
+  attempt.set_id("7f3a");
+  attempt.set_state(v1::ATTEMPT_STATE_CREATING);
+  fake_.Set("Attempts/Connect", {.messages = {attempt.SerializeAsString()}});
+  fake_.Set("Attempts/Watch", {.messages = {attempt.SerializeAsString()}});
+  // Ctrl-C as soon as the state is shown.
+  const std::string line = "cd " + (folder_ / "").string() + "; " OAUTHVAULT_BIN_DIR
+                           "/oauthvault --socket v.sock connect --account a --id main --name N" +
+                           std::string(kPair) +
+                           " </dev/null >out 2>err & until grep -q creating err; do sleep 0.05; "
+                           "done; kill -INT $!; wait $!";
+  const int status = std::system(line.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_NE(ReadText(folder_ / "err").find("oauthvault attempt show 7f3a --project 123 "
+                                           "--component acme.ex-drive"),
+            std::string::npos)
+      << ReadText(folder_ / "err");
+}
+
+TEST_F(CliTest, Audit_ShowsTheNewestLinesAndFailsWhenTheTrailDoesNotVerify) {
+  v1::ShowAuditResponse page;
+  for (std::uint64_t sequence = 1; sequence <= 3; ++sequence) {
+    v1::AuditLine& line = *page.add_lines();
+    line.set_sequence(sequence);
+    line.set_json("{\"seq\":" + std::to_string(sequence) +
+                  R"(,"act":"Credentials.Reveal","principal":"spiffe://td/runner/a"})");
+  }
+  page.mutable_lines(1)->set_json("no JSON \x1b[2J");
+  fake_.Set("Audit/Show", {.messages = {page.SerializeAsString()}});
+  EXPECT_EQ(
+      Run("audit show --limit 2").out,
+      "SEQ  TIME  OUTCOME  ACT                 PRINCIPAL  PROJECT  COMPONENT  OAUTH ID\n"
+      "2    -     -        not readable        -          -        -          -\n"
+      "3    -     -        Credentials.Reveal  runner/a   -        -          -\n");
+  EXPECT_EQ(Run("audit show --limit 1 --json").out,
+            R"([{"sequence":3,"json":"{\"seq\":3,\"act\":\"Credentials.Reveal\",)"
+            R"(\"principal\":\"spiffe://td/runner/a\"}"}])"
+            "\n");
+  v1::VerifyAuditResponse verdict;
+  verdict.set_lines(3);
+  fake_.Set("Audit/Verify", {.messages = {verdict.SerializeAsString()}});
+  EXPECT_EQ(Run("audit verify").out, "lines: 3\nsequence: 0 to 0\nevery line verifies\n");
+  verdict.add_problems()->set_what("the MAC is wrong");
+  fake_.Set("Audit/Verify", {.messages = {verdict.SerializeAsString()}});
+  const Ran broken = Run("audit verify");
+  EXPECT_EQ(broken.exit, 2);
+  EXPECT_NE(broken.out.find("the MAC is wrong"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace oauthvault::client

@@ -1,0 +1,70 @@
+#include "client/configuration.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+namespace oauthvault::client {
+namespace {
+
+constexpr const char* kVaultNeeded = "(the vault)";
+
+/// The result as text, `(the vault)`, or the code of the error.
+std::string Finish(std::string_view text, OauthIdInOutput oauth_id = OauthIdInOutput::kKept) {
+  auto finished = FinishWithoutVault(
+      std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), oauth_id);
+  if (!finished) return std::string(NameOf(finished.error().code));
+  if (!finished->has_value()) return kVaultNeeded;
+  return (*finished)->Expose([](std::span<const std::uint8_t> bytes) {
+    return std::string(bytes.begin(), bytes.end());
+  });
+}
+
+TEST(Configuration, WithoutAuthorization_GetsAnEmptyOneAndKeepsEveryOtherByte) {
+  EXPECT_EQ(Finish("{}"), R"({"authorization":{}})");
+  EXPECT_EQ(Finish("{ \"n\": 12345678901234567890123.10 }\n"),
+            "{ \"n\": 12345678901234567890123.10 ,\"authorization\":{}}\n");
+  EXPECT_EQ(Finish(R"({"authorization":null,"z":1,"a":2})"),
+            R"({"authorization":{},"z":1,"a":2})");
+  EXPECT_EQ(Finish(R"({"authorization":[]})"), R"({"authorization":{}})");
+  EXPECT_EQ(Finish(R"({ "authorization": {} })"), R"({ "authorization": {} })");
+}
+
+TEST(Configuration, WithNothingToLookUp_PassesThroughByteForByte) {
+  for (const char* text :
+       {R"({"authorization":{"oauth_api":{}}})", R"({"authorization":{"oauth_api":{"id":null}}})",
+        R"({"authorization":{"oauth_api":{"credentials":[]}}})",
+        R"({"authorization":{"oauth_api":{"id":"main","credentials":{"#data":"x"}}}})",
+        R"({"authorization":{"oauth_api":{"version":2}}})"}) {
+    EXPECT_EQ(Finish(text), text);
+  }
+}
+
+TEST(Configuration, WithAnIdOrASealedValue_NeedsTheVault) {
+  EXPECT_EQ(Finish(R"({"authorization":{"oauth_api":{"id":"main"}}})"), kVaultNeeded);
+  EXPECT_EQ(Finish(R"({"authorization":{"oauth_api":{"id":7}}})"), kVaultNeeded);
+  EXPECT_EQ(Finish(R"({"parameters":{"list":["KBC::ProjectSecure::x"]}})"), kVaultNeeded);
+  EXPECT_EQ(Finish(R"({"parameters":{"text":"see KBC::"}})"),
+            R"({"parameters":{"text":"see KBC::"},"authorization":{}})");
+}
+
+TEST(Configuration, DropId_TakesIdAndVersionAwayBesideCredentials) {
+  EXPECT_EQ(Finish(R"({"authorization":{"oauth_api":{"id":"m","version":2,"credentials":[]}}})",
+                   OauthIdInOutput::kDropped),
+            R"({"authorization":{"oauth_api":{"credentials":[]}}})");
+}
+
+TEST(Configuration, ThatNobodyCanRead_IsInvalid) {
+  const std::string deep = std::string(70, '[') + std::string(70, ']');
+  for (const std::string& text :
+       {std::string(""), std::string("{"), std::string("[]"), std::string("7"),
+        std::string("{\"a\":\"\xFF\"}"), "{\"a\":" + deep + "}",
+        std::string(R"({"authorization":"x"})"), std::string(R"({"authorization":{"other":{}}})"),
+        std::string(R"({"authorization":{"oauth_api":"x"}})"), std::string("{} {}")}) {
+    EXPECT_EQ(Finish(text), "INVALID") << text;
+  }
+}
+
+}  // namespace
+}  // namespace oauthvault::client

@@ -1,0 +1,118 @@
+#include "client/revealed.h"
+
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <gtest/gtest.h>
+
+#include "oauthvault/v1/credentials.pb.h"
+
+namespace oauthvault::client {
+namespace {
+
+using google::protobuf::io::ArrayInputStream;
+
+std::string TextOf(const crypto::SecretBytes& secret) {
+  return secret.Expose([](std::span<const std::uint8_t> bytes) {
+    return std::string(bytes.begin(), bytes.end());
+  });
+}
+
+v1::RevealResponse Sample() {
+  v1::RevealResponse response;
+  response.set_id("main");
+  response.set_authorized_for("Myself");
+  response.mutable_creator()->set_id("local/admin");
+  response.mutable_creator()->set_description("me");
+  response.set_created("2016-01-31 00:13:30");
+  response.set_data("{\"access_token\":\"\xC3\xA9\x01\\\"}");
+  response.set_oauth_version("2.0");
+  response.set_app_key("w51u7j30oghe412");
+  response.set_app_secret("s3cret");
+  response.set_version(7);
+  return response;
+}
+
+Outcome<Revealed> Read(const std::string& wire, int block_size = -1) {
+  ArrayInputStream stream(wire.data(), static_cast<int>(wire.size()), block_size);
+  return ReadRevealed(stream);
+}
+
+TEST(Revealed, Read_GivesEveryFieldExactlyHoweverTheInputIsSplit) {
+  const std::string wire = Sample().SerializeAsString();
+  for (int block_size = 1; block_size <= static_cast<int>(wire.size()); ++block_size) {
+    const auto revealed = Read(wire, block_size);
+    ASSERT_TRUE(revealed) << block_size;
+    EXPECT_EQ(revealed->id, "main");
+    EXPECT_EQ(revealed->authorized_for, "Myself");
+    EXPECT_EQ(revealed->creator_id, "local/admin");
+    EXPECT_EQ(revealed->creator_description, "me");
+    EXPECT_EQ(revealed->created, "2016-01-31 00:13:30");
+    EXPECT_EQ(TextOf(revealed->data.Bytes()), Sample().data());
+    EXPECT_EQ(revealed->oauth_version, "2.0");
+    EXPECT_EQ(revealed->app_key, "w51u7j30oghe412");
+    EXPECT_EQ(TextOf(revealed->app_secret.Bytes()), "s3cret");
+    EXPECT_EQ(revealed->version, 7U);
+  }
+}
+
+TEST(Revealed, Read_TakesUnusualOrderUnknownFieldsAndTheLastOfARepeatedField) {
+  v1::RevealResponse first;
+  first.set_version(3);
+  first.set_app_secret("last field first");
+  v1::RevealResponse earlier;
+  earlier.set_data("earlier");
+  // Field 100: a varint, a length-delimited and a fixed64 one.
+  const std::string unknown = std::string("\xA0\x06\x7F") + std::string("\xA2\x06\x02hi", 5) +
+                              std::string("\xA1\x06\0\0\0\0\0\0\0\0", 10);
+  v1::RevealResponse rest = Sample();
+  rest.clear_app_secret();
+  rest.clear_version();
+  const auto revealed = Read(unknown + first.SerializeAsString() + earlier.SerializeAsString() +
+                             unknown + rest.SerializeAsString() + unknown);
+  ASSERT_TRUE(revealed);
+  EXPECT_EQ(revealed->version, 3U);
+  EXPECT_EQ(TextOf(revealed->app_secret.Bytes()), "last field first");
+  EXPECT_EQ(TextOf(revealed->data.Bytes()), Sample().data());
+}
+
+TEST(Revealed, Read_RefusesEveryTruncationAsCorrupt) {
+  const std::string wire = Sample().SerializeAsString();
+  const std::string head = wire.substr(0, wire.find("main") + 4);
+  for (std::size_t size = 0; size < wire.size() - 2; ++size) {
+    const auto revealed = Read(wire.substr(0, size));
+    // A cut between two fields is a shorter message, whole once id and data are in it.
+    v1::RevealResponse parsed;
+    if (parsed.ParseFromString(wire.substr(0, size)) && !parsed.data().empty()) continue;
+    ASSERT_FALSE(revealed) << size;
+    EXPECT_EQ(revealed.error().code, Code::kCorrupt);
+  }
+}
+
+TEST(Revealed, Read_RefusesASizeBeyondEveryLimitWithoutAllocatingIt) {
+  const auto revealed = Read(std::string("\x0A\x04main\x2A\xFF\xFF\xFF\xFF\x07", 12));
+  ASSERT_FALSE(revealed);
+  EXPECT_EQ(revealed.error().code, Code::kCorrupt);
+}
+
+TEST(Revealed, ReadInjected_GivesTheConfiguration) {
+  v1::InjectResponse response;
+  response.set_configuration("{\"a\":1}");
+  const std::string wire = response.SerializeAsString();
+  ArrayInputStream stream(wire.data(), static_cast<int>(wire.size()), 2);
+  const auto injected = ReadInjected(stream);
+  ASSERT_TRUE(injected);
+  EXPECT_EQ(TextOf(*injected), "{\"a\":1}");
+}
+
+TEST(Revealed, AsJson_HasTheEightKeysInTheirOrder) {
+  const auto revealed = Read(Sample().SerializeAsString());
+  ASSERT_TRUE(revealed);
+  EXPECT_EQ(TextOf(RevealedAsJson(*revealed)),
+            "{\n  \"id\": \"main\",\n  \"authorizedFor\": \"Myself\",\n  \"creator\": {\"id\": "
+            "\"local/admin\", \"description\": \"me\"},\n  \"created\": \"2016-01-31 00:13:30\",\n"
+            "  \"#data\": \"{\\\"access_token\\\":\\\"\xC3\xA9\\u0001\\\\\\\"}\",\n"
+            "  \"oauthVersion\": \"2.0\",\n  \"appKey\": \"w51u7j30oghe412\",\n"
+            "  \"#appSecret\": \"s3cret\"\n}\n");
+}
+
+}  // namespace
+}  // namespace oauthvault::client
