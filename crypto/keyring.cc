@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
@@ -10,26 +11,11 @@
 
 #include "crypto/durable_file.h"
 #include "crypto/fields.h"
+#include "crypto/keys_file.h"
+#include "crypto/sabotage.h"
 
 namespace oauthvault::crypto {
 namespace {
-
-using Bytes = std::span<const std::uint8_t>;
-
-// ENVELOPE.md, "The keys file".
-constexpr std::string_view kMagic = "OVKEYS";
-constexpr std::uint16_t kFormat = 1;
-constexpr std::uint32_t kFirstEpoch = 1;
-constexpr std::uint32_t kFirstSlot = 1;
-constexpr std::uint32_t kFirstKekVersion = 1;
-constexpr std::size_t kMacSize = 32;
-constexpr std::size_t kOwnerTagSize = 16;
-
-// Limits on what a file may claim.
-constexpr std::size_t kMaxSlots = 64;
-constexpr std::size_t kMaxSlotLabel = 64;
-constexpr std::size_t kMaxKeks = std::size_t{1} << 17;
-constexpr std::size_t kMaxFileSize = std::size_t{1} << 25;
 
 // The parts of a row key.
 constexpr std::size_t kProjectTagSize = 16;
@@ -37,227 +23,80 @@ constexpr std::size_t kPairTagSize = 8;
 constexpr std::size_t kNamesTagSize = 16;
 static_assert(1 + kProjectTagSize + kPairTagSize + kNamesTagSize == kRowKeySize);
 
-constexpr std::string_view kMacKeyLabel = "oauthvault/keys/mac-key";
-constexpr std::string_view kMacLabel = "oauthvault/keys/mac";
-constexpr std::string_view kNamedLabel = "oauthvault/keys/named";
-constexpr std::string_view kKekLabel = "oauthvault/keys/kek";
 constexpr std::string_view kOwnerLabel = "oauthvault/owner";
 constexpr std::string_view kRowProjectLabel = "oauthvault/row-key/project";
 constexpr std::string_view kRowPairLabel = "oauthvault/row-key/pair";
 constexpr std::string_view kRowNamesLabel = "oauthvault/row-key/names";
+constexpr std::string_view kElementLabel = "oauthvault/summary/row";
 
-enum NamedKey : std::size_t { kIndex, kAudit, kFingerprint, kManifest, kNamedKeys };
-constexpr std::array<std::string_view, kNamedKeys> kKeyNames{"index", "audit", "fingerprint",
-                                                             "manifest"};
-
-// Whose a KEK is, as the file says it.
-struct OwnerTag {
-  OwnerKind kind = OwnerKind::kVault;
-  std::array<std::uint8_t, kOwnerTagSize> tag{};
-  auto operator<=>(const OwnerTag&) const = default;
-};
-
-struct KekName {
-  OwnerTag owner;
-  std::uint32_t version = 0;
-  auto operator<=>(const KekName&) const = default;
-};
-
-// A KEK's name as it stands in the file; the wrap is bound to it.
-constexpr std::size_t kKekNameSize = 1 + kOwnerTagSize + sizeof(std::uint32_t);
-using KekNameBytes = std::array<std::uint8_t, kKekNameSize>;
-
-KekNameBytes BytesOf(const KekName& name) {
-  KekNameBytes bytes{static_cast<std::uint8_t>(name.owner.kind)};
-  std::ranges::copy(name.owner.tag, bytes.begin() + 1);
-  std::ranges::copy(LittleEndian(name.version), bytes.begin() + 1 + kOwnerTagSize);
-  return bytes;
-}
-
-// What the file holds.
-struct KeysFile {
-  VaultId vault{};
-  std::uint32_t epoch = kFirstEpoch;
-  std::uint32_t next_slot = kFirstSlot;
-  std::vector<Slot> slots;
-  std::array<WrappedKey, kNamedKeys> named{};
-  std::map<KekName, WrappedKey> keks;
-};
-
-bool IsLabel(std::string_view label) {
-  return !label.empty() && label.size() <= kMaxSlotLabel &&
-         std::ranges::all_of(label, [](char c) { return c >= ' ' && c <= '~'; });
-}
-
-std::vector<std::uint8_t> MacOf(const RootKey& root, Bytes body) {
-  const SecretBytes key = DeriveKey(root.Bytes(), std::array{kMacKeyLabel});
-  return KeyedHash(key, std::array{kMacLabel, AsField(body)}, kMacSize);
-}
-
-std::vector<std::uint8_t> Serialize(const KeysFile& file, const RootKey& root) {
-  std::vector<std::uint8_t> out;
-  Append(out, AsBytes(kMagic));
-  Append(out, LittleEndian(kFormat));
-  Append(out, file.vault);
-  Append(out, LittleEndian(file.epoch));
-  Append(out, LittleEndian(file.next_slot));
-  out.push_back(static_cast<std::uint8_t>(file.slots.size()));
-  for (const Slot& slot : file.slots) {
-    Append(out, LittleEndian(slot.id));
-    out.push_back(static_cast<std::uint8_t>(slot.kind));
-    out.push_back(static_cast<std::uint8_t>(slot.label.size()));
-    Append(out, AsBytes(slot.label));
-    Append(out, slot.public_key);
-    Append(out, slot.ephemeral_key);
-    Append(out, slot.root);
-  }
-  for (const WrappedKey& key : file.named) Append(out, key);
-  Append(out, LittleEndian(static_cast<std::uint32_t>(file.keks.size())));
-  for (const auto& [name, key] : file.keks) {
-    Append(out, BytesOf(name));
-    Append(out, key);
-  }
-  Append(out, MacOf(root, out));
-  return out;
-}
-
-// Takes fields from the front of a file. Past the end it gives zeros and remembers it, so that the
-// reading code asks once, where a count or the end is reached.
-class Reader {
- public:
-  explicit Reader(Bytes bytes) : rest_(bytes) {}
-
-  template <std::unsigned_integral T>
-  T Number() {
-    return FromLittleEndian<T>(Array<sizeof(T)>());
-  }
-  template <std::size_t N>
-  std::array<std::uint8_t, N> Array() {
-    std::array<std::uint8_t, N> out{};
-    if (const Bytes taken = Take(N); taken.size() == N) std::ranges::copy(taken, out.begin());
-    return out;
-  }
-  Bytes Take(std::size_t size) {
-    if (size > rest_.size()) {
-      complete_ = false;
-      return {};
-    }
-    const Bytes taken = rest_.first(size);
-    rest_ = rest_.subspan(size);
-    return taken;
-  }
-  bool Complete() const { return complete_; }
-  bool AtEnd() const { return complete_ && rest_.empty(); }
-
- private:
-  Bytes rest_;
-  bool complete_ = true;
-};
-
-Result<Slot> ReadSlot(Reader& in) {
-  Slot slot;
-  slot.id = in.Number<std::uint32_t>();
-  slot.kind = static_cast<SlotKind>(in.Number<std::uint8_t>());
-  slot.label = std::string(AsField(in.Take(in.Number<std::uint8_t>())));
-  slot.public_key = in.Array<kKeySize>();
-  slot.ephemeral_key = in.Array<kKeySize>();
-  slot.root = in.Array<kWrappedKeySize>();
-  if (!in.Complete() || slot.kind != SlotKind::kKeyFile || !IsLabel(slot.label)) {
-    return Fail(Code::kCorrupt, "the keys file holds an impossible slot",
-                Subject::Number(slot.id));
-  }
-  return slot;
-}
-
-// Checks structure and bounds; the MAC needs the root and comes later.
-Result<KeysFile> ParseBody(Bytes body) {
-  Reader in(body);
-  if (AsField(in.Take(kMagic.size())) != kMagic) {
-    return Fail(Code::kInvalid, "not a keys file");
-  }
-  const auto format = in.Number<std::uint16_t>();
-  if (in.Complete() && format != kFormat) {
-    return Fail(Code::kInvalid, "the keys file has a format that this version does not know",
-                Subject::Number(format));
-  }
-  KeysFile file;
-  file.vault = in.Array<kVaultIdSize>();
-  file.epoch = in.Number<std::uint32_t>();
-  file.next_slot = in.Number<std::uint32_t>();
-  const std::size_t slots = in.Number<std::uint8_t>();
-  if (!in.Complete() || slots == 0 || slots > kMaxSlots) {
-    return Fail(Code::kCorrupt, "the keys file holds an impossible number of slots");
-  }
-  for (std::size_t i = 0; i < slots; ++i) {
-    Result<Slot> slot = ReadSlot(in);
-    if (!slot) return Fail(std::move(slot));
-    file.slots.push_back(std::move(*slot));
-  }
-  for (WrappedKey& key : file.named) key = in.Array<kWrappedKeySize>();
-  const std::size_t keks = in.Number<std::uint32_t>();
-  if (!in.Complete() || keks > kMaxKeks) {
-    return Fail(Code::kCorrupt, "the keys file holds an impossible number of keys");
-  }
-  for (std::size_t i = 0; i < keks; ++i) {
-    KekName name;
-    const auto kind = in.Number<std::uint8_t>();
-    name.owner.kind = static_cast<OwnerKind>(kind);
-    name.owner.tag = in.Array<kOwnerTagSize>();
-    name.version = in.Number<std::uint32_t>();
-    const auto key = in.Array<kWrappedKeySize>();
-    const bool known = kind >= static_cast<std::uint8_t>(OwnerKind::kVault) &&
-                       kind <= static_cast<std::uint8_t>(OwnerKind::kComponent);
-    if (!in.Complete() || !known || name.version == 0 || !file.keks.emplace(name, key).second) {
-      return Fail(Code::kCorrupt, "the keys file holds an impossible key");
-    }
-  }
-  if (!in.AtEnd()) return Fail(Code::kCorrupt, "the keys file holds more than it says");
-  return file;
-}
+constexpr std::uint32_t kLastNumber = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint64_t kLastChange = std::numeric_limits<std::uint64_t>::max();
 
 Result<RootKey> OpenRoot(const KeysFile& file, const SlotSecret& secret) {
-  for (const Slot& slot : file.slots) {
-    Result<RootKey> root = OpenRootWith(slot, file.vault, secret);
-    if (root || root.error().GetCode() != Code::kDenied) return root;
+  if (secret.Bytes().Size() == kKeySize) {
+    const auto slot = std::ranges::find(file.slots, PublicKeyOf(secret), &Slot::public_key);
+    if (slot != file.slots.end()) return OpenRootWith(*slot, file.vault, secret);
   }
   return Fail(Code::kDenied, "the secret opens no slot of the keys file");
 }
 
-// What the wrap of a named key or a KEK is bound to.
-class RootBinding {
- public:
-  explicit RootBinding(const KeysFile& file)
-      : vault_(AsField(file.vault)), epoch_(LittleEndian(file.epoch)) {}
+auto FindSlot(std::vector<Slot>& slots, std::uint32_t id) {
+  return std::ranges::find(slots, id, &Slot::id);
+}
 
-  std::array<std::string_view, 4> Named(std::size_t key) const {
-    return {kNamedLabel, vault_, AsField(epoch_), kKeyNames[key]};
+std::unexpected<Error> NoSuchSlot(std::uint32_t id) {
+  return Fail(Code::kNotFound, "there is no such slot", Subject::Number(id));
+}
+
+// Gives the slot its id and the root, and puts it at the end.
+Result<void> AppendSlot(KeysFile& file, Slot& slot, const RootKey& root) {
+  if (file.slots.size() >= kMaxSlots || file.next_slot == kLastNumber) {
+    return Fail(Code::kExhausted, "the keys file holds as many slots as it may",
+                Subject::Number(static_cast<std::int64_t>(kMaxSlots)));
   }
-
-  std::array<std::string_view, 4> OfKek(const KekNameBytes& name) const {
-    return {kKekLabel, vault_, AsField(epoch_), AsField(name)};
-  }
-
- private:
-  std::string_view vault_;
-  std::array<std::uint8_t, 4> epoch_;
-};
+  slot.id = file.next_slot++;
+  SealRootTo(slot, file.vault, root);
+  file.slots.push_back(slot);
+  return {};
+}
 
 }  // namespace
 
 struct Keyring::State {
   using Versions = std::map<std::uint32_t, std::shared_ptr<const Kek>>;
 
+  // These never change once the vault is open.
   std::filesystem::path path;
-  RootKey root;
+  VaultId vault{};
   std::array<SecretBytes, kNamedKeys> named;
 
-  // Held while the file is written. Never taken under keks_mutex.
-  std::mutex file_mutex;
-  // Guarded by file_mutex, but for the vault's id, the epoch and the slots, which do not change.
+  // Held while a change is made and its file written. Never taken under `mutex`.
+  std::mutex changes;
+  // What follows is written under both mutexes and read under either.
+  mutable std::shared_mutex mutex;
+  RootKey root;
   KeysFile file;
+  std::map<OwnerTag, Versions> keks;
 
-  mutable std::shared_mutex keks_mutex;
-  std::map<OwnerTag, Versions> keks;  // guarded by keks_mutex
+  // The change number of the last writing, also of one that failed: its file may stand all the
+  // same, and no other content may have its number. Under `changes`.
+  std::uint64_t last_number = 0;
+
+  // What the file holds, to be changed and written. Under `changes`.
+  KeysFile Next() const {
+    KeysFile next = file;
+    next.changes = last_number + 1;
+    return next;
+  }
+
+  // Makes the file hold `next`, sealed under `under`. Under `changes`.
+  Result<OldContent> Write(const KeysFile& next, const RootKey& under, Existing existing) {
+    if (last_number == kLastChange) {
+      return Fail(Code::kExhausted, "the keys file was written as often as it may be");
+    }
+    last_number = next.changes;
+    return PlaceFile(path, Serialize(next, under), existing);
+  }
 
   OwnerTag TagOf(const Owner& owner) const {
     const auto kind = LittleEndian(static_cast<std::uint8_t>(owner.kind));
@@ -270,10 +109,24 @@ struct Keyring::State {
     return tag;
   }
 
-  void Remember(const KekName& name, SecretBytes kek) {
-    auto shared = std::make_shared<const Kek>(std::move(kek));
-    const std::unique_lock lock(keks_mutex);
-    keks[name.owner].insert_or_assign(name.version, std::move(shared));
+  // Adds a KEK to the file and then to the memory. Under `changes`.
+  Result<void> AddKek(const KekName& name) {
+    if (file.keks.size() >= kMaxKeks) {
+      return Fail(Code::kExhausted, "the keys file holds as many keys as it may",
+                  Subject::Number(static_cast<std::int64_t>(kMaxKeks)));
+    }
+    Result<SecretBytes> kek = RandomLongLivedKey();
+    if (!kek) return Fail(std::move(kek));
+    KeysFile next = Next();
+    next.keks.emplace(name, RootBinding(next).WrapKek(root, name, *kek));
+    // Should the new file stand after a failure, it holds a key that sealed nothing.
+    Result<OldContent> written = Write(next, root, Existing::kReplace);
+    if (!written) return Fail(std::move(written));
+    auto shared = std::make_shared<const Kek>(std::move(*kek));
+    const std::unique_lock lock(mutex);
+    file = std::move(next);
+    keks[name.owner].emplace(name.version, std::move(shared));
+    return {};
   }
 
   struct Found {
@@ -283,7 +136,7 @@ struct Keyring::State {
 
   Found Newest(const Owner& owner) const {
     const OwnerTag tag = TagOf(owner);
-    const std::shared_lock lock(keks_mutex);
+    const std::shared_lock lock(mutex);
     const auto versions = keks.find(tag);
     if (versions == keks.end()) return {};
     const auto& [version, kek] = *versions->second.rbegin();
@@ -292,7 +145,7 @@ struct Keyring::State {
 
   std::shared_ptr<const Kek> Find(const Owner& owner, std::uint32_t version) const {
     const OwnerTag tag = TagOf(owner);
-    const std::shared_lock lock(keks_mutex);
+    const std::shared_lock lock(mutex);
     const auto versions = keks.find(tag);
     if (versions == keks.end()) return nullptr;
     const auto found = versions->second.find(version);
@@ -308,120 +161,295 @@ struct Keyring::State {
     fields.insert(fields.end(), names.begin(), names.end());
     return KeyedHash(named[kIndex], fields, size);
   }
+
+  // A new vault with one slot; nobody else has the state yet.
+  Result<void> Make(const std::filesystem::path& keys_file, Slot& first) {
+    path = keys_file;
+    randombytes_buf(vault.data(), vault.size());
+    file.vault = vault;
+    Result<SecretBytes> new_root = RandomLongLivedKey();
+    if (!new_root) return Fail(std::move(new_root));
+    root = RootKey(std::move(*new_root));
+    if (Result<void> added = AppendSlot(file, first, root); !added) return added;
+    const RootBinding binding(file);
+    for (std::size_t i = 0; i < kNamedKeys; ++i) {
+      Result<SecretBytes> key = RandomLongLivedKey();
+      if (!key) return Fail(std::move(key));
+      named[i] = std::move(*key);
+      file.named[i] = binding.WrapNamed(root, static_cast<NamedKey>(i), named[i]);
+    }
+    const KekName name{TagOf(Owner::Vault()), kFirstKekVersion};
+    Result<SecretBytes> kek = RandomLongLivedKey();
+    if (!kek) return Fail(std::move(kek));
+    file.keks.emplace(name, binding.WrapKek(root, name, *kek));
+    Result<OldContent> written = Write(file, root, Existing::kRefuse);
+    if (!written) return Fail(std::move(written));
+    keks[name.owner].emplace(name.version, std::make_shared<const Kek>(std::move(*kek)));
+    return {};
+  }
+
+  // An existing vault; nobody else has the state yet.
+  Result<void> Open(const std::filesystem::path& keys_file, const StoredKeys& stored,
+                    RootKey opened) {
+    if (Result<void> verified = stored.Verify(opened); !verified) return verified;
+    path = keys_file;
+    file = stored.File();
+    last_number = file.changes;
+    vault = file.vault;
+    root = std::move(opened);
+    const RootBinding binding(file);
+    for (std::size_t i = 0; i < kNamedKeys; ++i) {
+      Result<SecretBytes> key = binding.UnwrapNamed(root, static_cast<NamedKey>(i), file.named[i]);
+      if (!key) return Fail(std::move(key));
+      named[i] = std::move(*key);
+    }
+    for (const auto& [name, wrapped] : file.keks) {
+      Result<SecretBytes> kek = binding.UnwrapKek(root, name, wrapped);
+      if (!kek) return Fail(std::move(kek));
+      keks[name.owner].emplace(name.version, std::make_shared<const Kek>(std::move(*kek)));
+    }
+    return {};
+  }
 };
 
 Keyring::Keyring(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Keyring::~Keyring() = default;
 
+Result<CreatedVault> Keyring::Create(const std::filesystem::path& keys_file,
+                                     const NewSlot& first) {
+  Result<AddedSlot> slot = MakeSlot(first);
+  if (!slot) return Fail(std::move(slot));
+  auto state = std::make_unique<State>();
+  if (Result<void> made = state->Make(keys_file, slot->slot); !made) return Fail(std::move(made));
+  return CreatedVault{std::unique_ptr<Keyring>(new Keyring(std::move(state))), std::move(*slot)};
+}
+
 Result<std::unique_ptr<Keyring>> Keyring::Create(const std::filesystem::path& keys_file,
                                                  const SlotSecret& first,
                                                  std::string_view slot_label) {
-  if (!IsLabel(slot_label)) {
-    return Fail(Code::kInvalid, "a slot's label is 1 to 64 characters of printable ASCII");
+  if (!IsSlotLabel(slot_label)) {
+    return Fail(Code::kInvalid, "the first slot's label is 1 to 64 characters of printable ASCII");
   }
   if (first.Bytes().Size() != kKeySize) {
     return Fail(Code::kInvalid, "a slot's secret has 32 bytes");
   }
-  auto state = std::make_unique<State>();
-  state->path = keys_file;
-  state->root = RootKey(RandomKey());
-  KeysFile& file = state->file;
-  randombytes_buf(file.vault.data(), file.vault.size());
-
   Slot slot;
-  slot.id = file.next_slot++;
   slot.label = std::string(slot_label);
   slot.public_key = PublicKeyOf(first);
-  SealRootTo(slot, file.vault, state->root);
-  file.slots.push_back(std::move(slot));
-
-  const RootBinding binding(file);
-  for (std::size_t i = 0; i < kNamedKeys; ++i) {
-    state->named[i] = RandomKey();
-    file.named[i] = WrapKey(state->root.Bytes(), state->named[i], binding.Named(i));
-  }
-  const KekName name{state->TagOf(Owner::Vault()), kFirstKekVersion};
-  SecretBytes kek = RandomKey();
-  file.keks.emplace(name, WrapKey(state->root.Bytes(), kek, binding.OfKek(BytesOf(name))));
-  Result<void> placed =
-      PlaceFile(keys_file, Serialize(file, state->root), Existing::kRefuse);
-  if (!placed) return Fail(std::move(placed));
-  state->Remember(name, std::move(kek));
+  auto state = std::make_unique<State>();
+  if (Result<void> made = state->Make(keys_file, slot); !made) return Fail(std::move(made));
   return std::unique_ptr<Keyring>(new Keyring(std::move(state)));
 }
 
 Result<std::unique_ptr<Keyring>> Keyring::Unlock(const std::filesystem::path& keys_file,
                                                  const SlotSecret& secret) {
-  Result<SecretBytes> content = ReadFileBytes(keys_file, kMaxFileSize, FileAccess::kAny);
-  if (!content) return Fail(std::move(content));
+  Result<StoredKeys> stored = StoredKeys::Read(keys_file);
+  if (!stored) return Fail(std::move(stored));
+  Result<RootKey> root = OpenRoot(stored->File(), secret);
+  if (!root) return Fail(std::move(root));
   auto state = std::make_unique<State>();
-  state->path = keys_file;
-  // Nothing in the file is secret by itself; only its reader comes with a wiped buffer.
-  Result<void> opened = content->Expose([&](Bytes bytes) -> Result<void> {
-    if (bytes.size() < kMacSize) return Fail(Code::kInvalid, "the keys file is too short");
-    const Bytes body = bytes.first(bytes.size() - kMacSize);
-    Result<KeysFile> file = ParseBody(body);
-    if (!file) return Fail(std::move(file));
-    state->file = std::move(*file);
-    Result<RootKey> root = OpenRoot(state->file, secret);
-    if (!root) return Fail(std::move(root));
-    state->root = std::move(*root);
-    const std::vector<std::uint8_t> mac = MacOf(state->root, body);
-    if (sodium_memcmp(mac.data(), bytes.last(kMacSize).data(), kMacSize) != 0) {
-      return Fail(Code::kCorrupt, "the MAC of the keys file does not verify");
-    }
-    return {};
-  });
-  if (!opened) return Fail(std::move(opened));
-
-  const RootBinding binding(state->file);
-  for (std::size_t i = 0; i < kNamedKeys; ++i) {
-    Result<SecretBytes> key =
-        UnwrapKey(state->root.Bytes(), state->file.named[i], binding.Named(i));
-    if (!key) return Fail(std::move(key));
-    state->named[i] = std::move(*key);
-  }
-  for (const auto& [name, wrapped] : state->file.keks) {
-    Result<SecretBytes> kek =
-        UnwrapKey(state->root.Bytes(), wrapped, binding.OfKek(BytesOf(name)));
-    if (!kek) return Fail(std::move(kek));
-    state->Remember(name, std::move(*kek));
+  if (Result<void> opened = state->Open(keys_file, *stored, std::move(*root)); !opened) {
+    return Fail(std::move(opened));
   }
   return std::unique_ptr<Keyring>(new Keyring(std::move(state)));
 }
 
-const VaultId& Keyring::Id() const { return state_->file.vault; }
-
-std::uint32_t Keyring::RootEpoch() const { return state_->file.epoch; }
-
-std::vector<Slot> Keyring::Slots() const { return state_->file.slots; }
-
-Result<void> Keyring::EnsureKek(const Owner& owner) {
-  if (HasKek(owner)) return {};
-  const std::scoped_lock lock(state_->file_mutex);
-  // Another caller may have made it while this one waited.
-  if (HasKek(owner)) return {};
-  KeysFile& file = state_->file;
-  if (file.keks.size() >= kMaxKeks) {
-    return Fail(Code::kExhausted, "the keys file holds as many keys as it may",
-                Subject::Number(static_cast<std::int64_t>(kMaxKeks)));
+Result<std::unique_ptr<Keyring>> Keyring::Unlock(const std::filesystem::path& keys_file,
+                                                 RootKey root) {
+  if (root.Bytes().Size() != kKeySize) return Fail(Code::kInvalid, "a root has 32 bytes");
+  Result<StoredKeys> stored = StoredKeys::Read(keys_file);
+  if (!stored) return Fail(std::move(stored));
+  auto state = std::make_unique<State>();
+  if (Result<void> opened = state->Open(keys_file, *stored, std::move(root)); !opened) {
+    return Fail(std::move(opened));
   }
-  const KekName name{state_->TagOf(owner), kFirstKekVersion};
-  SecretBytes kek = RandomKey();
-  file.keks.emplace(
-      name, WrapKey(state_->root.Bytes(), kek, RootBinding(file).OfKek(BytesOf(name))));
-  Result<void> placed =
-      PlaceFile(state_->path, Serialize(file, state_->root), Existing::kReplace);
-  if (!placed) {
-    // Should the new file stand after all, it holds a key that sealed nothing.
-    file.keks.erase(name);
-    return Fail(std::move(placed));
+  return std::unique_ptr<Keyring>(new Keyring(std::move(state)));
+}
+
+const VaultId& Keyring::Id() const { return state_->vault; }
+
+std::uint32_t Keyring::RootEpoch() const {
+  const std::shared_lock lock(state_->mutex);
+  return state_->file.epoch;
+}
+
+std::vector<Slot> Keyring::Slots() const {
+  const std::shared_lock lock(state_->mutex);
+  return state_->file.slots;
+}
+
+std::uint64_t Keyring::Changes() const {
+  const std::shared_lock lock(state_->mutex);
+  return state_->file.changes;
+}
+
+KeyCounts Keyring::Counts() const {
+  const std::shared_lock lock(state_->mutex);
+  KeyCounts counts;
+  counts.keks = state_->file.keks.size();
+  counts.epoch = state_->file.epoch;
+  counts.slots = state_->file.slots.size();
+  for (const auto& [owner, versions] : state_->keks) {
+    if (owner.kind == OwnerKind::kProject) ++counts.projects;
+    if (owner.kind == OwnerKind::kComponent) ++counts.components;
+    counts.highest_version = std::max(counts.highest_version, versions.rbegin()->first);
   }
-  state_->Remember(name, std::move(kek));
+  return counts;
+}
+
+Result<RootKey> Keyring::RootForChild() const {
+  const std::shared_lock lock(state_->mutex);
+  Result<SecretBytes> copy = state_->root.Bytes().CloneKey();
+  if (!copy) return Fail(std::move(copy));
+  return RootKey(std::move(*copy));
+}
+
+Result<void> Keyring::CopyTo(const std::filesystem::path& path) const {
+  const std::scoped_lock changing(state_->changes);
+  Result<OldContent> placed =
+      PlaceFile(path, Serialize(state_->file, state_->root), Existing::kRefuse);
+  if (!placed) return Fail(std::move(placed));
   return {};
 }
 
+Result<AddedSlot> Keyring::AddSlot(const NewSlot& wanted) {
+  Result<AddedSlot> added = MakeSlot(wanted);
+  if (!added) return added;
+  const std::scoped_lock changing(state_->changes);
+  KeysFile next = state_->Next();
+  if (Result<void> appended = AppendSlot(next, added->slot, state_->root); !appended) {
+    return Fail(std::move(appended));
+  }
+  Result<OldContent> written = state_->Write(next, state_->root, Existing::kReplace);
+  if (!written) return Fail(std::move(written));
+  const std::unique_lock lock(state_->mutex);
+  state_->file = std::move(next);
+  return added;
+}
+
+Result<AddedSlot> Keyring::ReissueSlot(std::uint32_t id, const SecretBytes& passphrase) {
+  std::vector<Slot> slots = Slots();
+  const auto old = FindSlot(slots, id);
+  if (old == slots.end()) return NoSuchSlot(id);
+  NewSlot wanted;
+  wanted.kind = old->kind;
+  wanted.label = old->label;
+  wanted.cost = old->passphrase.cost;
+  wanted.threshold = old->shares.threshold;
+  wanted.total = old->shares.total;
+  if (old->kind == SlotKind::kPassphrase) wanted.passphrase = passphrase.Clone();
+  Result<AddedSlot> added = MakeSlot(wanted);
+  if (!added) return added;
+
+  const std::scoped_lock changing(state_->changes);
+  KeysFile next = state_->Next();
+  // Another caller may have removed it while this one stretched.
+  const auto found = FindSlot(next.slots, id);
+  if (found == next.slots.end()) return NoSuchSlot(id);
+  if (next.slots.size() == 1 && found->kind != SlotKind::kPassphrase) {
+    return Fail(Code::kConflict, "the only slot is re-issued by adding another and removing it",
+                Subject::Number(id));
+  }
+  next.slots.erase(found);
+  if (Result<void> appended = AppendSlot(next, added->slot, state_->root); !appended) {
+    return Fail(std::move(appended));
+  }
+  Result<OldContent> written = state_->Write(next, state_->root, Existing::kErase);
+  if (!written) return Fail(std::move(written));
+  const std::unique_lock lock(state_->mutex);
+  state_->file = std::move(next);
+  return added;
+}
+
+Result<void> Keyring::RemoveSlot(std::uint32_t id) {
+  const std::scoped_lock changing(state_->changes);
+  KeysFile next = state_->Next();
+  const auto found = FindSlot(next.slots, id);
+  if (found == next.slots.end()) return NoSuchSlot(id);
+  if (next.slots.size() == 1) {
+    return Fail(Code::kConflict, "the last slot cannot be removed", Subject::Number(id));
+  }
+  next.slots.erase(found);
+  Result<OldContent> written = state_->Write(next, state_->root, Existing::kErase);
+  if (!written) return Fail(std::move(written));
+  const std::unique_lock lock(state_->mutex);
+  state_->file = std::move(next);
+  return {};
+}
+
+Result<std::uint32_t> Keyring::RotateRoot() {
+  const std::scoped_lock changing(state_->changes);
+  KeysFile next = state_->Next();
+  if (next.epoch == kLastNumber) {
+    return Fail(Code::kExhausted, "the root was rotated as often as it may be");
+  }
+  ++next.epoch;
+  Result<SecretBytes> key = RandomLongLivedKey();
+  if (!key) return Fail(std::move(key));
+  RootKey root(std::move(*key));
+  for (Slot& slot : next.slots) SealRootTo(slot, next.vault, root);
+  const RootBinding binding(next);
+  for (std::size_t i = 0; i < kNamedKeys; ++i) {
+    next.named[i] = binding.WrapNamed(root, static_cast<NamedKey>(i), state_->named[i]);
+  }
+  for (auto& [name, wrapped] : next.keks) {
+    const Kek& kek = *state_->keks.at(name.owner).at(name.version);
+    wrapped = binding.WrapKek(root, name, kek.Bytes());
+  }
+  Result<OldContent> written = state_->Write(next, root, Existing::kErase);
+  if (!written) return Fail(std::move(written));
+  const std::unique_lock lock(state_->mutex);
+  state_->root = std::move(root);
+  state_->file = std::move(next);
+  return state_->file.epoch;
+}
+
+Result<void> Keyring::EnsureKek(const Owner& owner) {
+  if (HasKek(owner)) return {};
+  const std::scoped_lock changing(state_->changes);
+  // Another caller may have made it while this one waited.
+  if (HasKek(owner)) return {};
+  return state_->AddKek({state_->TagOf(owner), kFirstKekVersion});
+}
+
 bool Keyring::HasKek(const Owner& owner) const { return state_->Newest(owner).kek != nullptr; }
+
+Result<std::uint32_t> Keyring::RotateKek(const Owner& owner) {
+  const std::scoped_lock changing(state_->changes);
+  const State::Found newest = state_->Newest(owner);
+  if (!newest.kek) return Fail(Code::kNotFound, "the owner has no key to rotate");
+  if (newest.version == kLastNumber) {
+    return Fail(Code::kExhausted, "the owner's key was rotated as often as it may be");
+  }
+  const KekName name{state_->TagOf(owner), newest.version + 1};
+  if (Result<void> added = state_->AddKek(name); !added) return Fail(std::move(added));
+  return name.version;
+}
+
+Result<std::uint32_t> Keyring::NewestVersion(const Owner& owner) const {
+  const State::Found newest = state_->Newest(owner);
+  if (!newest.kek) return Fail(Code::kNotFound, "the owner has no key that has a version");
+  return newest.version;
+}
+
+Result<RemovedOwner> Keyring::RemoveOwner(const Owner& owner) {
+  if (owner.kind == OwnerKind::kVault) {
+    return Fail(Code::kInvalid, "the vault's own key is not removed");
+  }
+  const OwnerTag tag = state_->TagOf(owner);
+  const std::scoped_lock changing(state_->changes);
+  KeysFile next = state_->Next();
+  const std::size_t removed =
+      std::erase_if(next.keks, [&](const auto& entry) { return entry.first.owner == tag; });
+  if (removed == 0) return RemovedOwner{};
+  if (IsSabotaged(Sabotage::kKeepShreddedKey)) next = state_->Next();
+  Result<OldContent> written = state_->Write(next, state_->root, Existing::kErase);
+  if (!written) return Fail(std::move(written));
+  const std::unique_lock lock(state_->mutex);
+  state_->file = std::move(next);
+  state_->keks.erase(tag);
+  return RemovedOwner{removed, *written == OldContent::kErased};
+}
 
 RowKey Keyring::KeyOf(std::uint8_t table, const RowNames& names) const {
   std::vector<std::string_view> all{names.project, names.component};
@@ -452,7 +480,7 @@ Result<SealedRow> Keyring::Seal(const Owner& owner, const RowKey& key,
                                 std::uint64_t record_version, const PlainParts& parts) const {
   const State::Found newest = state_->Newest(owner);
   if (!newest.kek) return Fail(Code::kNotFound, "the owner has no key");
-  return SealRow(*newest.kek, newest.version, state_->file.vault, key, record_version, parts);
+  return SealRow(*newest.kek, newest.version, state_->vault, key, record_version, parts);
 }
 
 Result<SecretBytes> Keyring::Open(const Owner& owner, const RowKey& key, const SealedRow& row,
@@ -473,11 +501,32 @@ Result<void> Keyring::OpenInto(const Owner& owner, const RowKey& key, const Seal
     return Fail(Code::kCorrupt, "the owner has no key of the row's version",
                 Subject::Number(row.KekVersion()));
   }
-  return OpenPartInto(*kek, state_->file.vault, key, row, part, plain);
+  return OpenPartInto(*kek, state_->vault, key, row, part, plain);
+}
+
+Result<SealedRow> Keyring::Rewrap(const Owner& owner, const RowKey& key,
+                                  const SealedRow& row) const {
+  const State::Found newest = state_->Newest(owner);
+  if (!newest.kek) return Fail(Code::kNotFound, "the owner has no key to rewrap a row under");
+  const std::shared_ptr<const Kek> old = state_->Find(owner, row.KekVersion());
+  if (!old) {
+    return Fail(Code::kCorrupt, "the owner has no key of the version that wraps the row",
+                Subject::Number(row.KekVersion()));
+  }
+  return RewrapRow(*old, *newest.kek, newest.version, state_->vault, key, row);
+}
+
+std::array<std::uint8_t, 32> Keyring::ElementOf(const RowKey& key, const SealedRow& row) const {
+  std::array<std::uint8_t, 32> element{};
+  const auto hash =
+      KeyedHash(state_->named[kManifest],
+                std::array{kElementLabel, AsField(key.bytes), AsField(row.Commitment())},
+                element.size());
+  std::ranges::copy(hash, element.begin());
+  return element;
 }
 
 const SecretBytes& Keyring::AuditKey() const { return state_->named[kAudit]; }
 const SecretBytes& Keyring::FingerprintKey() const { return state_->named[kFingerprint]; }
-const SecretBytes& Keyring::ManifestKey() const { return state_->named[kManifest]; }
 
 }  // namespace oauthvault::crypto

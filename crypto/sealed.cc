@@ -6,6 +6,8 @@
 #include <cstdlib>
 
 #include "crypto/fields.h"
+#include "crypto/sabotage.h"
+#include "crypto/locked_memory.h"
 
 namespace oauthvault::crypto {
 namespace {
@@ -18,6 +20,7 @@ using Nonce = std::array<std::uint8_t, kNonceSize>;
 static_assert(kKeySize == crypto_aead_xchacha20poly1305_ietf_KEYBYTES);
 static_assert(kNonceSize == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
 static_assert(kTagSize == crypto_aead_xchacha20poly1305_ietf_ABYTES);
+static_assert(kKeySize == LockedMemory::kSlotSize);
 
 // ENVELOPE.md, "Row".
 constexpr std::array<std::uint8_t, 2> kMagic{'O', 'V'};
@@ -58,7 +61,7 @@ void HashInto(const SecretBytes& key, Fields fields, MutableView hash) {
   sodium_memzero(&state, sizeof state);
 }
 
-std::array<std::uint8_t, kCommitmentSize> Commitment(const SecretBytes& key, Fields fields) {
+std::array<std::uint8_t, kCommitmentSize> CommitmentOf(const SecretBytes& key, Fields fields) {
   std::array<std::uint8_t, kCommitmentSize> commitment{};
   HashInto(key, fields, commitment);
   return commitment;
@@ -70,6 +73,7 @@ SecretBytes DeriveKey(const SecretBytes& key, std::string_view label) {
 
 std::vector<std::uint8_t> AssociatedData(Fields fields) {
   std::vector<std::uint8_t> data;
+  if (IsSabotaged(Sabotage::kNoAad)) return data;
   for (const std::string_view field : fields) {
     Append(data, LittleEndian(static_cast<std::uint32_t>(field.size())));
     Append(data, AsBytes(field));
@@ -157,6 +161,7 @@ class Layout {
 
   ByteView KekVersion() const { return row_.subspan(kKekVersionAt, sizeof(std::uint32_t)); }
   ByteView PartTable() const { return row_.subspan(kPartTableAt, 1 + count_ * kPartEntrySize); }
+  std::size_t WrapAt() const { return kPartEntriesAt + count_ * kPartEntrySize; }
   ByteView WrapNonce() const { return row_.subspan(WrapAt(), kNonceSize); }
   ByteView WrappedDek() const { return row_.subspan(WrapAt() + kNonceSize, kWrappedDekSize); }
   ByteView Committed() const { return row_.subspan(CommitmentAt(), kCommitmentSize); }
@@ -173,12 +178,28 @@ class Layout {
   }
 
  private:
-  std::size_t WrapAt() const { return kPartEntriesAt + count_ * kPartEntrySize; }
   std::size_t CommitmentAt() const { return WrapAt() + kNonceSize + kWrappedDekSize; }
 
   ByteView row_;
   std::size_t count_;
 };
+
+// The row's data key, checked against its commitment.
+Result<SecretBytes> OpenDek(const Kek& kek, const Binding& binding, const Layout& layout) {
+  SecretBytes dek(kKeySize);
+  const bool unwrapped = dek.Fill([&](MutableView bytes) {
+    return Decrypt(kek.Bytes(), layout.WrapNonce(), binding.Wrap(layout.KekVersion()),
+                   layout.WrappedDek(), bytes);
+  });
+  if (!unwrapped) return Fail(Code::kCorrupt, "the data key of a row does not verify");
+  const auto commitment =
+      CommitmentOf(DeriveKey(dek, kCommitKeyLabel), binding.Commit(layout.PartTable()));
+  if (sodium_memcmp(commitment.data(), layout.Committed().data(), kCommitmentSize) != 0 &&
+      !IsSabotaged(Sabotage::kNoAad)) {
+    return Fail(Code::kCorrupt, "the commitment of a row does not verify");
+  }
+  return dek;
+}
 
 }  // namespace
 
@@ -236,6 +257,8 @@ std::size_t SealedRow::PlainSize(Part part) const {
   const std::optional<PartPlace> place = Layout(bytes_).Find(part);
   return place ? place->plain_size : 0;
 }
+
+std::span<const std::uint8_t> SealedRow::Commitment() const { return Layout(bytes_).Committed(); }
 
 Result<SealedRow> SealRow(const Kek& kek, std::uint32_t kek_version, const VaultId& vault,
                           const RowKey& key, std::uint64_t record_version,
@@ -311,23 +334,13 @@ Result<void> OpenPartInto(const Kek& kek, const VaultId& vault, const RowKey& ke
     return Fail(Code::kInvalid, "the place for a part has another size than the part");
   }
   const Binding binding(vault, key, row.RecordVersion());
-  SecretBytes dek(kKeySize);
-  const bool unwrapped = dek.Fill([&](MutableView bytes) {
-    return Decrypt(kek.Bytes(), layout.WrapNonce(), binding.Wrap(layout.KekVersion()),
-                   layout.WrappedDek(), bytes);
-  });
-  if (!unwrapped) {
+  const Result<SecretBytes> dek = OpenDek(kek, binding, layout);
+  if (!dek) {
     Wipe(plain);
-    return Fail(Code::kCorrupt, "the data key of a row does not verify");
-  }
-  const auto commitment =
-      Commitment(DeriveKey(dek, kCommitKeyLabel), binding.Commit(layout.PartTable()));
-  if (sodium_memcmp(commitment.data(), layout.Committed().data(), kCommitmentSize) != 0) {
-    Wipe(plain);
-    return Fail(Code::kCorrupt, "the commitment of a row does not verify");
+    return std::unexpected(dek.error());
   }
   const Nonce nonce = NonceOf(part);
-  if (!Decrypt(DeriveKey(dek, kPartKeyLabel), nonce, binding.OfPart(nonce),
+  if (!Decrypt(DeriveKey(*dek, kPartKeyLabel), nonce, binding.OfPart(nonce),
                row.Bytes().subspan(place->at, place->plain_size + kTagSize), plain)) {
     return Fail(Code::kCorrupt, "a part of a row does not verify",
                 Subject::Number(static_cast<std::uint8_t>(part)));
@@ -343,6 +356,24 @@ Result<SecretBytes> OpenPart(const Kek& kek, const VaultId& vault, const RowKey&
   });
   if (!opened) return Fail(std::move(opened));
   return plain;
+}
+
+Result<SealedRow> RewrapRow(const Kek& from, const Kek& to, std::uint32_t to_version,
+                            const VaultId& vault, const RowKey& key, const SealedRow& row) {
+  if (to_version == 0) return Fail(Code::kInvalid, "a rewrapped row's key version counts from one");
+  const Layout layout(row.Bytes());
+  const Binding binding(vault, key, row.RecordVersion());
+  Result<SecretBytes> dek = OpenDek(from, binding, layout);
+  if (!dek) return Fail(std::move(dek));
+  std::vector<std::uint8_t> rewrapped(row.Bytes().begin(), row.Bytes().end());
+  const MutableView all(rewrapped);
+  const auto version = LittleEndian(to_version);
+  std::ranges::copy(version, all.subspan(kKekVersionAt).begin());
+  const MutableView nonce = all.subspan(layout.WrapAt(), kNonceSize);
+  randombytes_buf(nonce.data(), nonce.size());
+  Encrypt(to.Bytes(), nonce, binding.Wrap(version), *dek,
+          all.subspan(layout.WrapAt() + kNonceSize, kWrappedDekSize));
+  return SealedRow(std::move(rewrapped));
 }
 
 WrappedKey WrapKey(const SecretBytes& wrapping, const SecretBytes& key,
@@ -366,12 +397,13 @@ Result<SecretBytes> UnwrapKey(const SecretBytes& wrapping, const WrappedKey& wra
   const ByteView nonce = all.first(kNonceSize);
   std::vector<std::string_view> committed{kKeyCommitLabel, AsField(nonce)};
   committed.insert(committed.end(), bound_to.begin(), bound_to.end());
-  const auto commitment = Commitment(DeriveKey(wrapping, kKeyCommitKeyLabel), committed);
+  const auto commitment = CommitmentOf(DeriveKey(wrapping, kKeyCommitKeyLabel), committed);
   if (sodium_memcmp(commitment.data(), all.subspan(kNonceSize).data(), kCommitmentSize) != 0) {
     return Fail(Code::kCorrupt, "the commitment of a wrapped key does not verify");
   }
-  SecretBytes key(kKeySize);
-  const bool opened = key.Fill([&](MutableView bytes) {
+  Result<SecretBytes> key = SecretBytes::Key();
+  if (!key) return key;
+  const bool opened = key->Fill([&](MutableView bytes) {
     return Decrypt(DeriveKey(wrapping, kKeyWrapKeyLabel), nonce, bound_to,
                    all.subspan(kNonceSize + kCommitmentSize), bytes);
   });
@@ -398,6 +430,12 @@ SecretBytes DeriveKey(const SecretBytes& key, std::span<const std::string_view> 
 SecretBytes RandomKey() {
   SecretBytes key(kKeySize);
   key.Fill([](MutableView bytes) { randombytes_buf(bytes.data(), bytes.size()); });
+  return key;
+}
+
+Result<SecretBytes> RandomLongLivedKey() {
+  Result<SecretBytes> key = SecretBytes::Key();
+  if (key) key->Fill([](MutableView bytes) { randombytes_buf(bytes.data(), bytes.size()); });
   return key;
 }
 

@@ -71,10 +71,15 @@ class SealedRow {
   bool Has(Part part) const;
   /// The plaintext's size of a part that the row has, else 0.
   std::size_t PlainSize(Part part) const;
+  /// The 32 bytes that commit to the data key and to the names of the row: they are new in every
+  /// write and stay when a row is rewrapped. Not secret; verified on opening only.
+  std::span<const std::uint8_t> Commitment() const;
 
  private:
   friend Result<SealedRow> SealRow(const Kek&, std::uint32_t, const VaultId&, const RowKey&,
                                    std::uint64_t, const PlainParts&);
+  friend Result<SealedRow> RewrapRow(const Kek&, const Kek&, std::uint32_t, const VaultId&,
+                                     const RowKey&, const SealedRow&);
   explicit SealedRow(std::vector<std::uint8_t> bytes) : bytes_(std::move(bytes)) {}
   std::vector<std::uint8_t> bytes_;
 };
@@ -98,6 +103,13 @@ Result<void> OpenPartInto(const Kek& kek, const VaultId& vault, const RowKey& ke
 Result<SecretBytes> OpenPart(const Kek& kek, const VaultId& vault, const RowKey& key,
                              const SealedRow& row, Part part);
 
+/// The row with its data key wrapped under `to` instead of `from`: bytes 4 to 7 and the nonce and
+/// wrap change, all else stays. The commitment is checked, the parts are not opened. `to_version`
+/// counts from 1. Errors: Invalid when it is 0; Corrupt when the wrap or the commitment does not
+/// verify.
+Result<SealedRow> RewrapRow(const Kek& from, const Kek& to, std::uint32_t to_version,
+                            const VaultId& vault, const RowKey& key, const SealedRow& row);
+
 /// Seals 32-byte keys under another key: root over KEKs and named keys, slots over the root.
 /// nonce (24) | commitment (32) | ciphertext (32) | tag (16). ENVELOPE.md, "Wrapped key".
 inline constexpr std::size_t kWrappedKeySize = kNonceSize + kCommitmentSize + kKeySize + kTagSize;
@@ -107,7 +119,8 @@ using WrappedKey = std::array<std::uint8_t, kWrappedKeySize>;
 /// different lists give the same bytes. `wrapping` and `key` are 32 bytes.
 WrappedKey WrapKey(const SecretBytes& wrapping, const SecretBytes& key,
                    std::span<const std::string_view> bound_to);
-/// Errors: Corrupt when the key, the bytes or `bound_to` are not those of the wrapping.
+/// The key comes in locked memory (`SecretBytes::Key`).
+/// Errors: Corrupt when the key, the bytes or `bound_to` are not those of the wrapping; Exhausted.
 Result<SecretBytes> UnwrapKey(const SecretBytes& wrapping, const WrappedKey& wrapped,
                               std::span<const std::string_view> bound_to);
 
@@ -121,7 +134,9 @@ std::vector<std::uint8_t> KeyedHash(const SecretBytes& key,
 /// names the use.
 SecretBytes DeriveKey(const SecretBytes& key, std::span<const std::string_view> fields);
 
-/// A random 32-byte key from the system's generator.
+/// A random 32-byte key from the system's generator, on the heap: for one call.
 SecretBytes RandomKey();
+/// The same in locked memory (`SecretBytes::Key`), for a key that lives long. Errors: Exhausted.
+Result<SecretBytes> RandomLongLivedKey();
 
 }  // namespace oauthvault::crypto

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string>
 
+#include "crypto/locked_memory.h"
+
 namespace oauthvault::crypto {
 
 SecretBytes::SecretBytes(std::size_t size_bytes) {
@@ -15,8 +17,22 @@ SecretBytes::SecretBytes(std::size_t size_bytes) {
   size_ = capacity_ = size_bytes;
 }
 
+Result<SecretBytes> SecretBytes::Key() {
+  Result<std::uint8_t*> slot = LockedMemory::OfProcess().Take();
+  if (!slot) return Fail(std::move(slot));
+  SecretBytes key;
+  key.bytes_ = *slot;
+  key.size_ = key.capacity_ = LockedMemory::kSlotSize;
+  key.locked_ = true;
+  return key;
+}
+
 SecretBytes::~SecretBytes() {
   if (bytes_ == nullptr) return;
+  if (locked_) {
+    LockedMemory::OfProcess().GiveBack(bytes_);
+    return;
+  }
   sodium_memzero(bytes_, capacity_);
   std::free(bytes_);
 }
@@ -24,12 +40,14 @@ SecretBytes::~SecretBytes() {
 SecretBytes::SecretBytes(SecretBytes&& other) noexcept
     : bytes_(std::exchange(other.bytes_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      capacity_(std::exchange(other.capacity_, 0)) {}
+      capacity_(std::exchange(other.capacity_, 0)),
+      locked_(std::exchange(other.locked_, false)) {}
 
 SecretBytes& SecretBytes::operator=(SecretBytes&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   std::swap(size_, other.size_);
   std::swap(capacity_, other.capacity_);
+  std::swap(locked_, other.locked_);
   // What this object held is wiped now, not when the other one happens to end.
   SecretBytes ended(std::move(other));
   return *this;
@@ -37,6 +55,13 @@ SecretBytes& SecretBytes::operator=(SecretBytes&& other) noexcept {
 
 SecretBytes SecretBytes::Clone() const {
   return Expose([](std::span<const std::uint8_t> bytes) { return CopyOf(bytes); });
+}
+
+Result<SecretBytes> SecretBytes::CloneKey() const {
+  if (size_ != LockedMemory::kSlotSize) std::abort();
+  Result<SecretBytes> copy = Key();
+  if (copy) std::memcpy(copy->bytes_, bytes_, size_);
+  return copy;
 }
 
 bool SecretBytes::Equals(const SecretBytes& other) const {

@@ -13,7 +13,8 @@ namespace oauthvault::crypto {
 
 /// Bytes that nobody may see by accident: move-only, wiped when destroyed and when moved from,
 /// not printable, compared in constant time only. Plain heap memory (guarded allocations cost 40 us
-/// each). Two doors lead to the bytes, and a golden file counts their uses: `Expose` and `Fill`.
+/// each), but for `Key`. Two doors lead to the bytes, and a golden file counts their uses: `Expose`
+/// and `Fill`.
 /// Threads: as std::string (concurrent reads only).
 class SecretBytes {
  public:
@@ -26,11 +27,17 @@ class SecretBytes {
   SecretBytes(const SecretBytes&) = delete;
   SecretBytes& operator=(const SecretBytes&) = delete;
 
+  /// 32 zero bytes in locked memory (locked_memory.h), for a key that lives long: never swapped, in
+  /// no core file, zero in a forked child. Errors: Exhausted.
+  static Result<SecretBytes> Key();
+
   std::size_t Size() const { return size_; }
   bool Empty() const { return size_ == 0; }
 
-  /// A second copy, for the rare owner that needs its own.
+  /// A second copy, for the rare owner that needs its own; on the heap.
   SecretBytes Clone() const;
+  /// A second copy of 32 bytes in locked memory; another size ends the process. Errors: Exhausted.
+  Result<SecretBytes> CloneKey() const;
 
   /// Constant time in the content; the sizes are not secret.
   bool Equals(const SecretBytes& other) const;
@@ -59,6 +66,7 @@ class SecretBytes {
   std::uint8_t* bytes_ = nullptr;
   std::size_t size_ = 0;      // in use
   std::size_t capacity_ = 0;  // allocated, all of it wiped at the end
+  bool locked_ = false;       // a slot of the locked memory, else the heap's
 };
 
 /// A secret of one kind: an access token is not an app secret, and a root key is neither.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "crypto/keyring.h"
+#include "crypto/unlocker.h"
 #include "tests/crypto/hex.h"
 #include "tests/crypto/temporary_folder.h"
 
@@ -33,29 +34,62 @@ TEST(Golden, ARowThatWasSealedEarlier_StillOpens) {
   }
 }
 
+// The vault of the golden file, opened with `texts` one after the other.
+std::unique_ptr<Keyring> OpenedWith(const std::filesystem::path& keys,
+                                    const std::vector<std::string>& texts) {
+  auto unlocker = Unlocker::Read(keys);
+  if (!unlocker) return nullptr;
+  for (const std::string& text : texts) {
+    if (!unlocker->Give(SecretBytes::CopyOf(text))) return nullptr;
+  }
+  auto keyring = unlocker->Take();
+  return keyring ? std::move(*keyring) : nullptr;
+}
+
 TEST(Golden, AKeysFileThatWasWrittenEarlier_StillOpensItsRows) {
   for (const Vector& golden : ReadVectors("golden/crypto/keys.txt")) {
     const TemporaryFolder folder;
     const auto file = FromHex(golden.at("keys file"));
     WriteContent(folder / "keys", std::string(file.begin(), file.end()));
-    WriteContent(folder / "key", golden.at("key file") + "\n");
-    const auto secret = ReadKeyFile(folder / "key");
-    ASSERT_TRUE(secret.has_value());
-    const auto keyring = Keyring::Unlock(folder / "keys", *secret);
-    ASSERT_TRUE(keyring.has_value());
-    EXPECT_EQ(ToHex((*keyring)->Id()), golden.at("vault"));
-    EXPECT_EQ(ToHex((*keyring)->AuditKey()), golden.at("audit key"));
-    EXPECT_EQ(ToHex((*keyring)->FingerprintKey()), golden.at("fingerprint key"));
-    EXPECT_EQ(ToHex((*keyring)->ManifestKey()), golden.at("manifest key"));
-    const RowKey key =
-        (*keyring)->KeyOf(1, {golden.at("project"), golden.at("component"), {golden.at("id")}});
-    EXPECT_EQ(ToHex(key.bytes), golden.at("row key"));
-    const auto row = SealedRow::Parse(FromHex(golden.at("row")));
-    ASSERT_TRUE(row.has_value());
-    const auto plain =
-        (*keyring)->Open(Owner::Project(golden.at("project")), key, *row, Part::kData);
-    ASSERT_TRUE(plain.has_value());
-    EXPECT_EQ(ToHex(*plain), golden.at("data"));
+    const std::vector<std::vector<std::string>> ways{
+        {golden.at("key file")},
+        {golden.at("passphrase")},
+        {golden.at("share 1"), golden.at("share 2")},
+        {golden.at("share 2"), golden.at("share 3")},
+        {golden.at("share 3"), golden.at("share 1")}};
+    for (const std::vector<std::string>& way : ways) {
+      const auto keyring = OpenedWith(folder / "keys", way);
+      ASSERT_NE(keyring, nullptr);
+      EXPECT_EQ(ToHex(keyring->Id()), golden.at("vault"));
+      EXPECT_EQ(std::to_string(keyring->Changes()), golden.at("change number"));
+      EXPECT_EQ(keyring->RootEpoch(), 2u);
+      EXPECT_EQ(ToHex(keyring->AuditKey()), golden.at("audit key"));
+      EXPECT_EQ(ToHex(keyring->FingerprintKey()), golden.at("fingerprint key"));
+      const RowKey key =
+          keyring->KeyOf(1, {golden.at("project"), golden.at("component"), {golden.at("id")}});
+      EXPECT_EQ(ToHex(key.bytes), golden.at("row key"));
+      for (const char* name : {"row", "rewrapped row"}) {
+        const auto row = SealedRow::Parse(FromHex(golden.at(name)));
+        ASSERT_TRUE(row.has_value());
+        const auto plain =
+            keyring->Open(Owner::Project(golden.at("project")), key, *row, Part::kData);
+        ASSERT_TRUE(plain.has_value());
+        EXPECT_EQ(ToHex(*plain), golden.at("data"));
+        EXPECT_EQ(ToHex(keyring->ElementOf(key, *row)), golden.at("element"));
+      }
+    }
+  }
+}
+
+TEST(Golden, AKeysFileThatIsOpened_IsWrittenAgainByteForByte) {
+  for (const Vector& golden : ReadVectors("golden/crypto/keys.txt")) {
+    const TemporaryFolder folder;
+    const auto file = FromHex(golden.at("keys file"));
+    WriteContent(folder / "keys", std::string(file.begin(), file.end()));
+    const auto keyring = OpenedWith(folder / "keys", {golden.at("key file")});
+    ASSERT_NE(keyring, nullptr);
+    ASSERT_TRUE(keyring->CopyTo(folder / "copy").has_value());
+    EXPECT_EQ(ContentOf(folder / "copy"), ContentOf(folder / "keys"));
   }
 }
 

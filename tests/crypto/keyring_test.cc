@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <fstream>
 #include <set>
 #include <thread>
 
 #include "tests/crypto/hex.h"
+#include "tests/crypto/stretching.h"
 #include "tests/crypto/temporary_folder.h"
 
 namespace oauthvault::crypto {
@@ -15,8 +17,10 @@ namespace {
 
 // Of the layout in ENVELOPE.md, for a file with one slot whose label has four characters.
 constexpr std::size_t kFormatAt = 6;
-constexpr std::size_t kSlotAt = 33;
-constexpr std::size_t kSlotSize = 4 + 1 + 1 + 4 + 32 + 32 + kWrappedKeySize;
+constexpr std::size_t kChangesAt = 24;
+constexpr std::size_t kEpochAt = 32;
+constexpr std::size_t kSlotAt = 41;
+constexpr std::size_t kSlotSize = 4 + 1 + 1 + 4 + 1 + 32 + 32 + kWrappedKeySize;
 constexpr std::size_t kKeksAt = kSlotAt + kSlotSize + 4 * kWrappedKeySize + 4;
 constexpr std::size_t kKekNameSize = 21;
 constexpr std::size_t kKekSize = kKekNameSize + kWrappedKeySize;
@@ -78,9 +82,10 @@ TEST_F(KeyringTest, Create_ThenUnlock_GivesTheSameVault) {
   const auto unlocked = Unlocked();
   EXPECT_EQ(unlocked->Id(), created->Id());
   EXPECT_EQ(unlocked->RootEpoch(), 1u);
+  EXPECT_EQ(created->Changes(), 1u);
+  EXPECT_EQ(unlocked->Changes(), 1u);
   EXPECT_TRUE(unlocked->AuditKey().Equals(created->AuditKey()));
   EXPECT_TRUE(unlocked->FingerprintKey().Equals(created->FingerprintKey()));
-  EXPECT_TRUE(unlocked->ManifestKey().Equals(created->ManifestKey()));
   const RowNames names{"acme", "keboola.ex-google-drive", {"main"}};
   EXPECT_EQ(unlocked->KeyOf(1, names), created->KeyOf(1, names));
   ASSERT_EQ(unlocked->Slots().size(), 1u);
@@ -96,9 +101,8 @@ TEST_F(KeyringTest, NamedKeys_AreDifferentAndOfOneVaultOnly) {
   for (const Keyring* keyring : {one.get(), two->get()}) {
     keys.insert(ToHex(keyring->AuditKey()));
     keys.insert(ToHex(keyring->FingerprintKey()));
-    keys.insert(ToHex(keyring->ManifestKey()));
   }
-  EXPECT_EQ(keys.size(), 6u);
+  EXPECT_EQ(keys.size(), 4u);
   EXPECT_NE(one->Id(), (*two)->Id());
   EXPECT_NE(one->KeyOf(1, {"a", "b", {}}), (*two)->KeyOf(1, {"a", "b", {}}));
 }
@@ -326,16 +330,39 @@ TEST_F(KeyringTest, AnUnknownFormat_IsInvalidAndSaysWhich) {
             "the keys file has a format that this version does not know: 2");
 }
 
-TEST_F(KeyringTest, EveryFlippedByte_IsRefused) {
-  ASSERT_TRUE(Created()->EnsureKek(Owner::Project("acme")).has_value());
-  const std::string content = ContentOf(Path());
-  for (std::size_t i = 0; i < content.size(); ++i) {
-    std::string flipped = content;
-    flipped[i] = static_cast<char>(flipped[i] ^ (1 << (i % 8)));
-    WriteContent(Path(), flipped);
-    EXPECT_FALSE(Keyring::Unlock(Path(), secret_).has_value()) << "byte " << i;
+// One test for each bit of a byte, so that they run side by side.
+class KeyringBits : public KeyringTest, public testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(OfEachByte, KeyringBits, testing::Range(0, 8));
+
+TEST_P(KeyringBits, EveryFlippedOne_IsRefused) {
+  {
+    const auto keyring = Created();
+    ASSERT_TRUE(keyring->EnsureKek(Owner::Project("acme")).has_value());
+    // A slot of each kind.
+    NewSlot slot;
+    slot.kind = SlotKind::kPassphrase;
+    slot.label = "passphrase";
+    slot.passphrase = SecretBytes::CopyOf(std::string_view("correct horse"));
+    slot.cost = kLeastPassphraseCost;
+    ASSERT_TRUE(keyring->AddSlot(slot).has_value());
+    slot.kind = SlotKind::kShares;
+    slot.threshold = 2;
+    slot.total = 3;
+    ASSERT_TRUE(keyring->AddSlot(slot).has_value());
   }
-  WriteContent(Path(), content);
+  const std::string content = ContentOf(Path());
+  const int before = stretchings;
+  // In place: to truncate and write anew takes ten times as long.
+  std::fstream file(Path(), std::ios::in | std::ios::out | std::ios::binary);
+  const auto put = [&](std::size_t at, char byte) {
+    file.seekp(static_cast<std::streamoff>(at)).put(byte).flush();
+  };
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    put(i, static_cast<char>(content[i] ^ (1 << GetParam())));
+    EXPECT_FALSE(Keyring::Unlock(Path(), secret_).has_value()) << "byte " << i;
+    put(i, content[i]);
+  }
+  EXPECT_EQ(stretchings, before);
   EXPECT_TRUE(Keyring::Unlock(Path(), secret_).has_value());
 }
 
@@ -368,6 +395,30 @@ TEST_F(KeyringTest, KeysThatChangedOwners_AreRefusedEvenUnderARightMac) {
   EXPECT_EQ(CodeOfUnlock(), Code::kCorrupt);
 }
 
+TEST_F(KeyringTest, KeysOutOfOrder_AreRefusedEvenUnderARightMac) {
+  const auto keyring = Created();
+  ASSERT_TRUE(keyring->EnsureKek(Owner::Project("a")).has_value());
+  std::string body = Body();
+  const auto first = body.begin() + static_cast<std::ptrdiff_t>(kKeksAt);
+  std::swap_ranges(first, first + kKekSize, first + kKekSize);
+  WriteWithMac(body);
+  EXPECT_EQ(CodeOfUnlock(), Code::kCorrupt);
+}
+
+TEST_F(KeyringTest, APointOfLowOrder_IsRefusedEvenUnderARightMac) {
+  Created();
+  const std::string body = Body();
+  const std::string content = ContentOf(Path());
+  for (const std::size_t at : {kSlotAt + 11, kSlotAt + 11 + 32}) {
+    WriteContent(Path(), content);
+    std::string changed = body;
+    WriteWithMac(changed.replace(at, 32, std::string(32, '\0')));
+    const auto keyring = Keyring::Unlock(Path(), secret_);
+    ASSERT_FALSE(keyring.has_value());
+    EXPECT_EQ(keyring.error().GetText(), "the keys file holds a slot with a point of low order");
+  }
+}
+
 TEST_F(KeyringTest, ClaimsBeyondTheLimits_AreRefusedEvenUnderARightMac) {
   Created();
   const std::string body = Body();
@@ -381,11 +432,22 @@ TEST_F(KeyringTest, ClaimsBeyondTheLimits_AreRefusedEvenUnderARightMac) {
       // No slot, and more than there may be.
       {kSlotAt - 1, std::string(1, '\0'), "the keys file holds an impossible number of slots"},
       {kSlotAt - 1, "\xff", "the keys file holds an impossible number of slots"},
-      // A kind that is not written yet, no label, one beyond the limit, an unprintable one.
-      {kSlotAt + 4, "\x02", "the keys file holds an impossible slot"},
+      // Kinds that there are not, no label, one beyond the limit, an unprintable one.
+      {kSlotAt + 4, std::string(1, '\0'),
+       "the keys file holds a slot of an unknown kind or out of bounds"},
+      {kSlotAt + 4, "\x04", "the keys file holds a slot of an unknown kind or out of bounds"},
       {kSlotAt + 5, std::string(1, '\0'), "the keys file holds an impossible slot"},
       {kSlotAt + 5, "\xff", "the keys file holds an impossible slot"},
       {kSlotAt + 6, "\n", "the keys file holds an impossible slot"},
+      // Parameters that a key file has not, and an id that is still to come.
+      {kSlotAt + 10, "\x01", "the keys file holds a slot of an unknown kind or out of bounds"},
+      {kSlotAt, "\x02", "the slots of the keys file are not in order"},
+      // A root that was never made.
+      {kEpochAt, std::string(4, '\0'),
+       "the keys file has a root epoch or a change number of zero"},
+      // A file that was never written.
+      {kChangesAt, std::string(8, '\0'),
+       "the keys file has a root epoch or a change number of zero"},
       // More keys than there may be, an unknown kind of owner, a version of zero.
       {kKeksAt - 4, "\xff\xff\xff\xff", "the keys file holds an impossible number of keys"},
       {kKeksAt, "\x04", "the keys file holds an impossible key"},
@@ -402,6 +464,23 @@ TEST_F(KeyringTest, ClaimsBeyondTheLimits_AreRefusedEvenUnderARightMac) {
     EXPECT_EQ(keyring.error().GetCode(), Code::kCorrupt) << claim.at;
     EXPECT_EQ(keyring.error().GetText(), claim.text) << claim.at;
   }
+}
+
+TEST_F(KeyringTest, AfterTheLastChangeNumber_NothingIsWrittenAndTheFileStillOpens) {
+  Created();
+  std::string body = Body();
+  WriteWithMac(body.replace(kChangesAt, 8, "\xfe" + std::string(7, '\xff')));
+  const auto keyring = Unlocked();
+  EXPECT_EQ(keyring->Changes(), 0xfffffffffffffffeu);
+  ASSERT_TRUE(keyring->EnsureKek(Owner::Project("last")).has_value());
+  EXPECT_EQ(keyring->Changes(), 0xffffffffffffffffu);
+  const std::string content = ContentOf(Path());
+  const auto made = keyring->EnsureKek(Owner::Project("more"));
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().GetCode(), Code::kExhausted);
+  EXPECT_EQ(keyring->RotateRoot().error().GetCode(), Code::kExhausted);
+  EXPECT_EQ(ContentOf(Path()), content);
+  EXPECT_EQ(Unlocked()->Changes(), 0xffffffffffffffffu);
 }
 
 TEST_F(KeyringTest, PrefixOf_IsWhatTheKeysOfItsRowsBeginWith) {

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "tests/crypto/hex.h"
+#include "tests/crypto/stretching.h"
 #include "tests/crypto/temporary_folder.h"
 
 namespace oauthvault::crypto {
@@ -89,6 +90,41 @@ TEST_F(SlotTest, AnythingChangedInTheSlot_IsRefused) {
   EXPECT_EQ(CodeOf(changed), Code::kCorrupt);
 }
 
+TEST_F(SlotTest, TheParameters_AreBoundIntoTheRootsWrap) {
+  // Under the MAC too; this is for who holds the slot alone.
+  const auto seal_as = [&](Slot slot) {
+    SealRootTo(slot, vault_, root_);
+    EXPECT_TRUE(OpenRootWith(slot, vault_, secret_).has_value());
+    return slot;
+  };
+  Slot slot = slot_;
+  slot.kind = SlotKind::kPassphrase;
+  slot.passphrase.cost = {3, 65536};
+  const Slot passphrase = seal_as(slot);
+  slot = passphrase;
+  slot.passphrase.cost.passes = 2;
+  EXPECT_EQ(CodeOf(slot), Code::kCorrupt);
+  slot = passphrase;
+  slot.passphrase.cost.memory_kib = 8192;
+  EXPECT_EQ(CodeOf(slot), Code::kCorrupt);
+  slot = passphrase;
+  slot.passphrase.salt[15] ^= 1;
+  EXPECT_EQ(CodeOf(slot), Code::kCorrupt);
+  slot = slot_;
+  slot.kind = SlotKind::kShares;
+  slot.shares = {{1, 2, 3, 4, 5}, 3, 5};
+  const Slot shares = seal_as(slot);
+  slot = shares;
+  slot.shares.threshold = 2;
+  EXPECT_EQ(CodeOf(slot), Code::kCorrupt);
+  slot = shares;
+  slot.shares.total = 6;
+  EXPECT_EQ(CodeOf(slot), Code::kCorrupt);
+  slot = shares;
+  slot.shares.set[4] ^= 1;
+  EXPECT_EQ(CodeOf(slot), Code::kCorrupt);
+}
+
 TEST_F(SlotTest, AnEphemeralKeyWithItsUnusedBitSet_IsRefused) {
   // X25519 ignores the highest bit of a point; the key is made of the bytes, so it counts.
   slot_.ephemeral_key.back() ^= 0x80;
@@ -111,6 +147,140 @@ TEST_F(SlotTest, PointsOfLowOrder_AreRefused) {
     ASSERT_FALSE(root.has_value());
     EXPECT_EQ(root.error().GetText(), "the slot holds a public key of low order");
   }
+}
+
+TEST(LowOrder, Points_AreKnown) {
+  // RFC 7748 section 6.1 speaks of them; the list of all: 0, 1, the two of order 8, and p - 1, p,
+  // p + 1, as they stand in the curve's own page (cr.yp.to/ecdh.html, "How do I validate").
+  for (const char* text : {"0000000000000000000000000000000000000000000000000000000000000000",
+                           "0100000000000000000000000000000000000000000000000000000000000000",
+                           "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+                           "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+                           "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                           "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                           "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"}) {
+    SlotPublicKey point{};
+    std::ranges::copy(FromHex(text), point.begin());
+    EXPECT_TRUE(IsOfLowOrder(point)) << text;
+    // X25519 ignores the highest bit.
+    point.back() ^= 0x80;
+    EXPECT_TRUE(IsOfLowOrder(point)) << text;
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(IsOfLowOrder(PublicKeyOf(NewSlotSecret())));
+}
+
+TEST(Passphrase, IsStretchedAsTheReferenceDoes) {
+  for (const Vector& vector : ReadVectors("vectors/argon2id.txt")) {
+    PassphraseParameters parameters;
+    ASSERT_EQ(vector.at("salt").size(), parameters.salt.size());
+    std::ranges::copy(vector.at("salt"), parameters.salt.begin());
+    parameters.cost = {static_cast<std::uint32_t>(std::stoul(vector.at("passes"))),
+                       static_cast<std::uint32_t>(std::stoul(vector.at("memory")))};
+    const auto secret =
+        StretchPassphrase(SecretBytes::CopyOf(vector.at("passphrase")), parameters);
+    ASSERT_TRUE(secret.has_value());
+    EXPECT_EQ(ToHex(secret->Bytes()), vector.at("secret"));
+  }
+}
+
+TEST(Passphrase, CostsOutOfBounds_AreRefusedBeforeAnythingIsStretched) {
+  const SecretBytes passphrase = SecretBytes::CopyOf(std::string_view("correct horse"));
+  const int before = stretchings;
+  for (const PassphraseCost cost : {PassphraseCost{0, 8192},
+                                    {11, 8192},
+                                    {1, 8191},
+                                    {1, 2 * 1024 * 1024 + 1},
+                                    {0xffffffff, 0xffffffff}}) {
+    const auto secret = StretchPassphrase(passphrase, {{}, cost});
+    ASSERT_FALSE(secret.has_value());
+    EXPECT_EQ(secret.error().GetCode(), Code::kInvalid);
+  }
+  EXPECT_EQ(stretchings, before);
+  EXPECT_TRUE(StretchPassphrase(passphrase, {{}, kLeastPassphraseCost}).has_value());
+  EXPECT_EQ(stretchings, before + 1);
+}
+
+TEST(Passphrase, TheDefaultCost_LiesWhereItShould) {
+  EXPECT_EQ(PassphraseCost{}, (PassphraseCost{3, 256 * 1024}));
+}
+
+class MadeSlot : public testing::Test {
+ protected:
+  static NewSlot Wanted(SlotKind kind) {
+    NewSlot slot;
+    slot.kind = kind;
+    slot.label = "label";
+    slot.passphrase = SecretBytes::CopyOf(std::string_view("correct horse"));
+    slot.cost = kLeastPassphraseCost;
+    slot.threshold = 2;
+    slot.total = 3;
+    return slot;
+  }
+  static void ExpectInvalid(const NewSlot& wanted) {
+    const auto made = MakeSlot(wanted);
+    ASSERT_FALSE(made.has_value());
+    EXPECT_EQ(made.error().GetCode(), Code::kInvalid);
+  }
+};
+
+TEST_F(MadeSlot, OfAKeyFile_HasTheLineAsItsOnlyText) {
+  const auto made = MakeSlot(Wanted(SlotKind::kKeyFile));
+  ASSERT_TRUE(made.has_value());
+  ASSERT_EQ(made->texts.size(), 1u);
+  const auto secret = made->texts[0].Expose(
+      [](auto bytes) { return ParseKeyLine({reinterpret_cast<const char*>(bytes.data()),
+                                            bytes.size()}); });
+  ASSERT_TRUE(secret.has_value());
+  EXPECT_EQ(PublicKeyOf(*secret), made->slot.public_key);
+}
+
+TEST_F(MadeSlot, OfAPassphrase_HasNoTextAndASaltOfItsOwn) {
+  const auto one = MakeSlot(Wanted(SlotKind::kPassphrase));
+  const auto two = MakeSlot(Wanted(SlotKind::kPassphrase));
+  ASSERT_TRUE(one.has_value() && two.has_value());
+  EXPECT_TRUE(one->texts.empty());
+  EXPECT_NE(one->slot.passphrase.salt, two->slot.passphrase.salt);
+  EXPECT_NE(one->slot.public_key, two->slot.public_key);
+}
+
+TEST_F(MadeSlot, OfShares_HasOneTextForEach) {
+  const auto made = MakeSlot(Wanted(SlotKind::kShares));
+  ASSERT_TRUE(made.has_value());
+  EXPECT_EQ(made->texts.size(), 3u);
+  EXPECT_EQ(made->slot.shares.threshold, 2);
+  EXPECT_EQ(made->slot.shares.total, 3);
+  EXPECT_NE(made->slot.shares.set, MakeSlot(Wanted(SlotKind::kShares))->slot.shares.set);
+}
+
+TEST_F(MadeSlot, OutOfBounds_IsInvalid) {
+  for (const std::string& passphrase :
+       {std::string("seven c"), std::string(1025, 'a'), std::string("two\nlines"),
+        std::string("tab\ttab.."), std::string("delete\x7f."), std::string("ov1-is a share"),
+        std::string("oauthvault-key-2:x"), std::string(77, 'x') + "-a-b-c-"}) {
+    NewSlot wanted = Wanted(SlotKind::kPassphrase);
+    wanted.passphrase = SecretBytes::CopyOf(std::string_view(passphrase));
+    const int before = stretchings;
+    ExpectInvalid(wanted);
+    EXPECT_EQ(stretchings, before) << passphrase;
+  }
+  for (const std::string& passphrase :
+       {std::string("8 chars!"), std::string(1024, 'a'), std::string("gr\xc3\xbc\xc3\x9f dich")}) {
+    NewSlot wanted = Wanted(SlotKind::kPassphrase);
+    wanted.passphrase = SecretBytes::CopyOf(std::string_view(passphrase));
+    EXPECT_TRUE(MakeSlot(wanted).has_value()) << passphrase;
+  }
+  NewSlot wanted = Wanted(SlotKind::kPassphrase);
+  wanted.cost.passes = 0;
+  ExpectInvalid(wanted);
+  wanted = Wanted(SlotKind::kShares);
+  wanted.threshold = 4;
+  ExpectInvalid(wanted);
+  for (const SlotKind kind : {SlotKind::kKeyFile, SlotKind::kPassphrase, SlotKind::kShares}) {
+    wanted = Wanted(kind);
+    wanted.label = "";
+    ExpectInvalid(wanted);
+  }
+  ExpectInvalid(Wanted(static_cast<SlotKind>(4)));
 }
 
 TEST(KeyFile, Write_ThenRead_GivesTheSameSecret) {

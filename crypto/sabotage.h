@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+namespace oauthvault::crypto {
+
+/// Ways to break the vault on purpose. A second binary, `oauthvaultd-sabotaged`, has them as
+/// switches (the variable OAUTHVAULT_SABOTAGE: their words, with commas), so that each fault
+/// harness shows that it notices what it is there to notice. In every other build they are not
+/// there at all: a test looks for their words in the release binary.
+enum class Sabotage : std::uint8_t {
+  kNoSync,             ///< `no-sync`: commits are not synced
+  kNoMetaSync,         ///< `no-meta-sync`: the meta page of a commit is not synced
+  kNoAad,              ///< `no-aad`: rows are bound to nothing, and their names are not compared
+  kNoWipe,             ///< `no-wipe`: freed memory is not wiped
+  kSkipAnchor,         ///< `skip-anchor`: store and trail are not compared at start
+  kNoSummary,          ///< `no-summary`: a check does not compare what rows come to
+  kReplyBeforeCommit,  ///< `reply-before-commit`: a write is acknowledged before it is durable
+  kReplyBeforeAudit,   ///< `reply-before-audit`: a line counts before it is durable
+  kNoFsck,             ///< `no-fsck`: the store is not checked before it is served
+  kKeepShreddedKey,    ///< `keep-shredded-key`: shredding leaves the wrapped keys in their file
+  kNoLimit,            ///< `no-limit`: new rows are taken until the store is full
+  kGoOnAfterIoError,   ///< `follow-on-after-io-error`: a failed commit does not end all writing
+};
+
+#ifdef OAUTHVAULT_SABOTAGE
+/// Whether this fault is switched on. Threads: any.
+bool IsSabotaged(Sabotage fault);
+#else
+/// Never: what depends on it is not compiled in.
+constexpr bool IsSabotaged(Sabotage) { return false; }
+#endif
+
+}  // namespace oauthvault::crypto
