@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstring>
 
 namespace oauthvault::client {
@@ -29,23 +31,56 @@ class Opened {
   int descriptor_;
 };
 
-/// Turns the terminal's echo off for as long as it lives.
+/// The terminal as it was; a signal's action puts it back, too.
+termios loud;
+
+/// What ends the program while a person types.
+constexpr std::array<int, 4> kDeadly = {SIGINT, SIGTERM, SIGQUIT, SIGHUP};
+
+/// Puts the terminal back and lets the signal do what it does. Both calls may be made here
+/// (POSIX, signal-safety).
+void PutBackAndDie(int signal) {
+  ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &loud);
+  ::raise(signal);
+}
+
+/// Turns the terminal's echo off for as long as it lives. One at a time.
 class NoEcho {
  public:
   NoEcho() {
-    ::tcgetattr(STDIN_FILENO, &before_);
-    termios silent = before_;
+    ::tcgetattr(STDIN_FILENO, &loud);
+    struct sigaction action {};
+    action.sa_handler = PutBackAndDie;
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    for (std::size_t i = 0; i < kDeadly.size(); ++i) {
+      ::sigaction(kDeadly[i], nullptr, &before_[i]);
+      if (before_[i].sa_handler != SIG_IGN) ::sigaction(kDeadly[i], &action, nullptr);
+    }
+    termios silent = loud;
     silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
     silent.c_lflag |= ECHONL;
+    // A shell that takes over turns echo on, and it would stay on afterwards.
+    silent.c_cc[VSUSP] = _POSIX_VDISABLE;
     ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
   }
-  ~NoEcho() { ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_); }
+  ~NoEcho() {
+    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &loud);
+    for (std::size_t i = 0; i < kDeadly.size(); ++i) ::sigaction(kDeadly[i], &before_[i], nullptr);
+  }
   NoEcho(const NoEcho&) = delete;
   NoEcho& operator=(const NoEcho&) = delete;
 
  private:
-  termios before_{};
+  std::array<struct sigaction, kDeadly.size()> before_{};
 };
+
+void Prompt(std::string_view question) {
+  const std::string prompt = std::string(question) + ": ";
+  [[maybe_unused]] const auto shown = ::write(STDERR_FILENO, prompt.data(), prompt.size());
+}
+
+/// The cursor stands behind a question that was not answered.
+void EndPrompt() { [[maybe_unused]] const auto shown = ::write(STDERR_FILENO, "\n", 1); }
 
 std::string Named(const Wanted& wanted, const std::string& file) {
   const std::string from = file == "-" ? "standard input" : file;
@@ -60,9 +95,8 @@ Outcome<crypto::SecretBytes> Ask(const Wanted& wanted) {
                                       "standard input with " + std::string(wanted.option) +
                                       " FILE or -");
   }
-  const std::string prompt = std::string(wanted.what) + ": ";
-  [[maybe_unused]] const auto shown = ::write(STDERR_FILENO, prompt.data(), prompt.size());
   const NoEcho silent;
+  Prompt(wanted.what);
   // The terminal hands over one line at a time, and cuts it at its own limit of 4,096 bytes.
   crypto::SecretBytes line(kMaxSecretLineSize);
   const ssize_t size = line.Fill([](std::span<std::uint8_t> bytes) {
@@ -81,6 +115,13 @@ void Chomp(crypto::SecretBytes& secret) {
     return end;
   });
   secret.Truncate(size);
+}
+
+bool IsPlainLine(const crypto::SecretBytes& secret) {
+  return secret.Expose([](std::span<const std::uint8_t> bytes) {
+    return IsUtf8(bytes) &&
+           std::ranges::none_of(bytes, [](std::uint8_t byte) { return byte < 0x20; });
+  });
 }
 
 }  // namespace
@@ -125,15 +166,163 @@ Outcome<crypto::SecretBytes> ReadSecretLine(const std::string& file, const Wante
   Chomp(*secret);
   const std::string named = Named(wanted, file.empty() ? "-" : file);
   if (secret->Empty()) return Refuse(Code::kInvalid, named + " is empty");
-  const bool plain = secret->Expose([](std::span<const std::uint8_t> bytes) {
-    return IsUtf8(bytes) &&
-           std::ranges::none_of(bytes, [](std::uint8_t byte) { return byte < 0x20; });
-  });
-  if (!plain) {
+  if (!IsPlainLine(*secret)) {
     return Refuse(Code::kInvalid, named + " is not one line of text: it has several lines, control "
                                           "characters or is not UTF-8");
   }
   return secret;
+}
+
+struct SecretLines::Source {
+  Source(const std::string& file, const Wanted& wanted_lines)
+      : opened(file), wanted(wanted_lines), named(Named(wanted_lines, file)) {}
+
+  Opened opened;
+  Wanted wanted;
+  std::string named;
+  /// Set when a person is asked.
+  std::optional<NoEcho> silent;
+  /// What was read and not given out yet: `size` bytes. A line, its end, and one byte more.
+  crypto::SecretBytes read{kMaxSecretLineSize + 3};
+  std::size_t size = 0;
+  bool ended = false;
+
+  /// Reads what is there, at least a byte or the end; false when that failed.
+  bool ReadMore() {
+    ssize_t got = 0;
+    do {
+      got = read.Fill([&](std::span<std::uint8_t> room) {
+        return ::read(opened.Descriptor(), room.data() + size, room.size() - size);
+      });
+    } while (got < 0 && errno == EINTR);
+    if (got > 0) size += static_cast<std::size_t>(got);
+    if (got <= 0) {
+      ended = true;
+      if (silent) EndPrompt();
+    }
+    return got >= 0;
+  }
+
+  /// Where the first line ends, its end included; 0 when that was not read yet.
+  std::size_t LineEnd() const {
+    return read.Expose([&](std::span<const std::uint8_t> bytes) {
+      const auto known = bytes.first(size);
+      const auto end = std::ranges::find(known, std::uint8_t{'\n'});
+      return end == known.end() ? 0 : static_cast<std::size_t>(end - known.begin()) + 1;
+    });
+  }
+
+  /// The first `length` bytes, which are then gone from here.
+  crypto::SecretBytes Take(std::size_t length) {
+    return read.Fill([&](std::span<std::uint8_t> bytes) {
+      auto taken = crypto::SecretBytes::CopyOf(bytes.first(length));
+      std::ranges::copy(bytes.subspan(length, size - length), bytes.begin());
+      size -= length;
+      crypto::Wipe(bytes.subspan(size));
+      return taken;
+    });
+  }
+};
+
+SecretLines::SecretLines(std::unique_ptr<Source> source) : source_(std::move(source)) {}
+SecretLines::SecretLines(SecretLines&&) noexcept = default;
+SecretLines& SecretLines::operator=(SecretLines&&) noexcept = default;
+SecretLines::~SecretLines() = default;
+
+Outcome<SecretLines> SecretLines::Open(const std::string& file, const Wanted& wanted) {
+  auto source = std::make_unique<Source>(file.empty() ? "-" : file, wanted);
+  struct stat status {};
+  if (source->opened.Descriptor() < 0 || ::fstat(source->opened.Descriptor(), &status) != 0) {
+    return Refuse(Code::kInvalid, "cannot open " + source->named + ": " + std::strerror(errno));
+  }
+  if (S_ISDIR(status.st_mode)) {
+    return Refuse(Code::kInvalid, source->named + " is a folder: give a file of lines");
+  }
+  if (source->opened.Descriptor() == STDIN_FILENO && ::isatty(STDIN_FILENO) == 1) {
+    source->silent.emplace();
+  }
+  return SecretLines(std::move(source));
+}
+
+bool SecretLines::AtPrompt() const { return source_->silent.has_value(); }
+
+Outcome<std::optional<crypto::SecretBytes>> SecretLines::Next(std::string_view question) {
+  Source& from = *source_;
+  bool asked = false;
+  for (;;) {
+    const std::size_t end = from.LineEnd();
+    if (end > 0 || from.ended) {
+      if (from.size == 0) return std::nullopt;
+      crypto::SecretBytes line = from.Take(end > 0 ? end : from.size);
+      Chomp(line);
+      if (line.Empty()) {
+        asked = false;
+        continue;
+      }
+      if (line.Size() > from.wanted.limit_bytes) {
+        return Refuse(Code::kInvalid, from.named + " has a line of more than the " +
+                                          std::to_string(from.wanted.limit_bytes) +
+                                          " bytes that are allowed");
+      }
+      if (!IsPlainLine(line)) {
+        return Refuse(Code::kInvalid, from.named + " has a line with control characters, or one "
+                                          "that is not UTF-8");
+      }
+      return line;
+    }
+    if (from.size == from.read.Size()) {
+      // Where the line ends is not known, so nothing after it can be told apart.
+      from.ended = true;
+      from.Take(from.size);
+      return Refuse(Code::kInvalid, from.named + " has a line without an end");
+    }
+    if (from.silent && !asked) Prompt(question);
+    asked = true;
+    if (!from.ReadMore()) {
+      return Refuse(Code::kInvalid, from.named + " cannot be read on: " + std::strerror(errno));
+    }
+  }
+}
+
+Outcome<crypto::SecretBytes> ReadNewPassphrase(const std::string& file) {
+  constexpr std::size_t kLineEndSize = 2;
+  const Wanted wanted{"passphrase", "--passphrase-file", kMaxPassphraseSize + kLineEndSize};
+  crypto::SecretBytes passphrase;
+  if (!file.empty() || ::isatty(STDIN_FILENO) == 0) {
+    auto read = ReadSecretLine(file, wanted);
+    if (!read) return read;
+    passphrase = *std::move(read);
+  } else {
+    auto typed = SecretLines::Open("-", wanted);
+    if (!typed) return Refuse(std::move(typed));
+    for (const std::string_view question : {"new passphrase", "the same once more"}) {
+      auto line = typed->Next(question);
+      if (!line) return Refuse(std::move(line));
+      if (!*line) return Refuse(Code::kInvalid, "no passphrase was typed");
+      if (!passphrase.Empty() && !passphrase.Equals(**line)) {
+        return Refuse(Code::kInvalid, "the two passphrases differ: nothing was changed");
+      }
+      passphrase = std::move(**line);
+    }
+  }
+  if (passphrase.Size() < kMinPassphraseSize || passphrase.Size() > kMaxPassphraseSize) {
+    return Refuse(Code::kInvalid, "a passphrase has 12 to 1,024 bytes");
+  }
+  return passphrase;
+}
+
+Outcome<std::string> AskToType(std::string_view question, std::string_view option) {
+  if (::isatty(STDIN_FILENO) == 0) {
+    return Refuse(Code::kInvalid, "there is no terminal to ask at: give " + std::string(option));
+  }
+  Prompt(question);
+  // The terminal hands over one line at a time.
+  std::array<char, kMaxSecretLineSize> line{};
+  const ssize_t size = ::read(STDIN_FILENO, line.data(), line.size());
+  if (size <= 0) EndPrompt();
+  std::string text(line.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
 }
 
 Outcome<crypto::SecretBytes> ReadData(const std::string& file) {

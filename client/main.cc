@@ -70,9 +70,15 @@ void AddGlobalOptions(CLI::App& app, Session& session, bool& json, double& timeo
   app.add_option("--key", options.key, "Its private key, PEM [OAUTHVAULT_KEY]");
   app.add_option("--ca", options.ca, "CA of the daemon's certificate, PEM [OAUTHVAULT_CA]");
   app.add_flag("--json", json, "Results and errors as one JSON document a line");
-  app.add_option("--timeout", timeout_seconds, "Seconds that one call may take")
-      ->check(CLI::Range(0.001, kMaxTimeoutSeconds))
-      ->capture_default_str();
+  app.add_option_function<double>(
+         "--timeout",
+         [&](double seconds) {
+           timeout_seconds = seconds;
+           session.timeout_given = true;
+         },
+         "Seconds that one call may take; for unseal, backup, check and shred 1800 when not given")
+      ->default_val(timeout_seconds)
+      ->check(CLI::Range(0.001, kMaxTimeoutSeconds));
 }
 
 /// What is wrong with the command line. Of words that nobody expected only the option's name is
@@ -105,6 +111,11 @@ int Run(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   AddGlobalOptions(app, session, json, timeout_seconds);
   AddStatusVerb(app, session);
+  AddSealVerbs(app, session);
+  AddSlotVerbs(app, session);
+  AddKeysVerbs(app, session);
+  AddBackupVerbs(app, session);
+  AddCheckVerb(app, session);
   AddProjectVerbs(app, session);
   AddComponentVerbs(app, session);
   AddGrantVerbs(app, session);

@@ -7,9 +7,14 @@ namespace oauthvault::v1 {
 class Account;
 class AddGrantRequest;
 class AddProjectRequest;
+class AddSlotRequest;
 class Attempt;
 class AuthorizeRequest;
+class BackupInfo;
+class BackupRequest;
 class CancelAttemptRequest;
+class CheckRequest;
+class CheckResponse;
 class Component;
 class ConnectRequest;
 class Connection;
@@ -28,10 +33,14 @@ class Grant;
 class Identity;
 class IssueIdentityRequest;
 class IssueIdentityResponse;
+class KeysStatusRequest;
+class KeysStatusResponse;
 class ListAccountsRequest;
 class ListAccountsResponse;
 class ListAttemptsRequest;
 class ListAttemptsResponse;
+class ListBackupsRequest;
+class ListBackupsResponse;
 class ListComponentsRequest;
 class ListComponentsResponse;
 class ListConnectionsRequest;
@@ -44,23 +53,38 @@ class ListProjectsRequest;
 class ListProjectsResponse;
 class ListRequest;
 class ListResponse;
+class ListSlotsRequest;
+class ListSlotsResponse;
 class ListTypesRequest;
 class ListTypesResponse;
 class Project;
+class ReissueSlotRequest;
 class RemoveComponentRequest;
 class RemoveComponentResponse;
 class RemoveGrantRequest;
 class RemoveGrantResponse;
 class RemoveProjectRequest;
 class RemoveProjectResponse;
+class RemoveSlotRequest;
+class RemoveSlotResponse;
 class RevokeIdentityRequest;
+class RewrapRequest;
+class RewrapResponse;
+class RotateKeysRequest;
+class RotateKeysResponse;
+class SealRequest;
+class SealResponse;
 class SetAccountRequest;
 class SetComponentRequest;
+class ShredProjectRequest;
+class ShredProjectResponse;
 class ShowAuditRequest;
 class ShowAuditResponse;
 class StatusRequest;
 class StatusResponse;
 class StoreRequest;
+class UnsealRequest;
+class UnsealResponse;
 class UpdateConnectionRequest;
 class VerifyAuditRequest;
 class VerifyAuditResponse;
@@ -85,9 +109,9 @@ struct MethodTo : Method {
 };
 
 /// The method that takes this request: every method of the contract has a request type of its own,
-/// so the request alone says where it goes and what comes back. There is none for `RevealRequest`
-/// and `InjectRequest` (their answers are secrets and never become a generated message, see
-/// `Vault::Reveal`), nor for `WatchAttemptRequest` (a stream).
+/// so the request alone says where it goes and what comes back. There is none for `RevealRequest`,
+/// `InjectRequest`, `AddSlotRequest` and `ReissueSlotRequest` (their answers are secrets and never
+/// become a generated message, see `Vault::Reveal`), nor for `WatchAttemptRequest` (a stream).
 template <class Request>
 inline constexpr std::false_type kMethod{};
 
@@ -96,7 +120,7 @@ template <class Reply>
 constexpr MethodTo<Reply> Read(const char* path) {
   return {{path, Repeat::kWhenTheConnectionBreaks}};
 }
-/// A write, or a call that reaches Rivery.
+/// A write, a call that reaches Rivery, or one that is too heavy to be made twice unasked.
 template <class Reply>
 constexpr MethodTo<Reply> Write(const char* path) {
   return {{path, Repeat::kNever}};
@@ -182,6 +206,50 @@ inline constexpr auto kMethod<v1::DeleteRequest> =
 template <>
 inline constexpr auto kMethod<v1::StatusRequest> =
     Read<v1::StatusResponse>("/oauthvault.v1.Operations/Status");
+/// Operations.Unseal
+template <>
+inline constexpr auto kMethod<v1::UnsealRequest> =
+    Write<v1::UnsealResponse>("/oauthvault.v1.Operations/Unseal");
+/// Operations.Seal
+template <>
+inline constexpr auto kMethod<v1::SealRequest> =
+    Write<v1::SealResponse>("/oauthvault.v1.Operations/Seal");
+/// Operations.ListSlots
+template <>
+inline constexpr auto kMethod<v1::ListSlotsRequest> =
+    Read<v1::ListSlotsResponse>("/oauthvault.v1.Operations/ListSlots");
+/// Operations.RemoveSlot
+template <>
+inline constexpr auto kMethod<v1::RemoveSlotRequest> =
+    Write<v1::RemoveSlotResponse>("/oauthvault.v1.Operations/RemoveSlot");
+/// Operations.RotateKeys
+template <>
+inline constexpr auto kMethod<v1::RotateKeysRequest> =
+    Write<v1::RotateKeysResponse>("/oauthvault.v1.Operations/RotateKeys");
+/// Operations.Rewrap
+template <>
+inline constexpr auto kMethod<v1::RewrapRequest> =
+    Write<v1::RewrapResponse>("/oauthvault.v1.Operations/Rewrap");
+/// Operations.KeysStatus
+template <>
+inline constexpr auto kMethod<v1::KeysStatusRequest> =
+    Read<v1::KeysStatusResponse>("/oauthvault.v1.Operations/KeysStatus");
+/// Operations.Backup
+template <>
+inline constexpr auto kMethod<v1::BackupRequest> =
+    Write<v1::BackupInfo>("/oauthvault.v1.Operations/Backup");
+/// Operations.ListBackups
+template <>
+inline constexpr auto kMethod<v1::ListBackupsRequest> =
+    Read<v1::ListBackupsResponse>("/oauthvault.v1.Operations/ListBackups");
+/// Operations.Check
+template <>
+inline constexpr auto kMethod<v1::CheckRequest> =
+    Write<v1::CheckResponse>("/oauthvault.v1.Operations/Check");
+/// Operations.ShredProject
+template <>
+inline constexpr auto kMethod<v1::ShredProjectRequest> =
+    Write<v1::ShredProjectResponse>("/oauthvault.v1.Operations/ShredProject");
 /// Registry.AddProject
 template <>
 inline constexpr auto kMethod<v1::AddProjectRequest> =

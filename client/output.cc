@@ -18,7 +18,9 @@ using google::protobuf::Message;
 using google::protobuf::Reflection;
 using nlohmann::ordered_json;
 
-constexpr std::string_view kTimeSuffix = "_at_s";
+constexpr std::string_view kSizeSuffix = "_bytes";
+/// `at_s` and everything that ends so; the unit is not shown.
+bool IsTime(std::string_view key) { return key == "at_s" || key.ends_with("_at_s"); }
 
 /// ATTEMPT_STATE_STARTED -> started: the first value of an enum is its prefix and UNSPECIFIED.
 std::string ShortName(const EnumValueDescriptor& value) {
@@ -70,9 +72,10 @@ std::string Dump(const ordered_json& json) {
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
-/// created_at_s -> created at
+/// created_at_s -> created at; size_bytes -> size
 std::string Label(std::string_view key) {
-  std::string label(key.ends_with(kTimeSuffix) ? key.substr(0, key.size() - 2) : key);
+  std::string label(IsTime(key) ? key.substr(0, key.size() - 2) : key);
+  if (key.ends_with(kSizeSuffix)) label.resize(key.size() - kSizeSuffix.size());
   std::ranges::replace(label, '_', ' ');
   return label;
 }
@@ -80,7 +83,8 @@ std::string Label(std::string_view key) {
 std::string ForPeople(std::string_view key, const ordered_json& value) {
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_number()) {
-    return key.ends_with(kTimeSuffix) ? RenderTime(value.get<std::int64_t>()) : value.dump();
+    if (key.ends_with(kSizeSuffix)) return RenderSize(value.get<std::uint64_t>());
+    return IsTime(key) ? RenderTime(value.get<std::int64_t>()) : value.dump();
   }
   if (value.is_string()) {
     const auto& text = value.get_ref<const std::string&>();
@@ -205,6 +209,18 @@ std::string RenderTime(std::int64_t seconds) {
                 static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()),
                 static_cast<int>(clock.minutes().count()),
                 static_cast<int>(clock.seconds().count()));
+  return text.data();
+}
+
+std::string RenderSize(std::uint64_t size_bytes) {
+  static constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};
+  if (size_bytes < 1024) return std::to_string(size_bytes) + " B";
+  double size = static_cast<double>(size_bytes) / 1024;
+  std::size_t unit = 0;
+  // 1023.95 would be rounded to 1024.0.
+  for (; size >= 1023.95 && unit + 1 < kUnits.size(); ++unit) size /= 1024;
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.1f %s", size, kUnits[unit]);
   return text.data();
 }
 

@@ -28,8 +28,10 @@ std::string AppendRows(const google::protobuf::Message& page,
 
 /// How results are written.
 enum class Style : std::uint8_t {
-  kPeople,  ///< aligned tables, `key: value` lines, times in UTC; control characters are replaced
-  kJson,    ///< one JSON document a line
+  /// Aligned tables, `key: value` lines, times in UTC, sizes with their unit; control characters
+  /// are replaced.
+  kPeople,
+  kJson,  ///< one JSON document a line
 };
 
 /// Text of one thing, ending in a line's end.
@@ -45,6 +47,9 @@ std::string RenderFailure(const Failure& failure, Style style);
 
 /// `YYYY-MM-DD hh:mm:ss` in UTC; `-` for 0.
 std::string RenderTime(std::int64_t seconds);
+
+/// `17 B`, `1.5 KiB`, up to TiB.
+std::string RenderSize(std::uint64_t size_bytes);
 
 /// Text that came from elsewhere, safe for a terminal: control characters become `?`.
 std::string Printable(std::string_view text);

@@ -17,6 +17,17 @@ std::unexpected<Failure> CannotWrite(const std::filesystem::path& path, int erro
   return Refuse(Code::kInvalid, "cannot write " + path.string() + ": " + std::strerror(error));
 }
 
+std::filesystem::path FolderOf(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
+void SyncFolder(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
 /// 0, or errno.
 int WriteAndSync(int descriptor, std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
@@ -42,7 +53,7 @@ Outcome<void> WritePrivateFile(const std::filesystem::path& path,
       return Refuse(Code::kInvalid, path.string() + " is not a regular file");
     }
   }
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const std::filesystem::path folder = FolderOf(path);
   std::string temporary = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
   const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);  // mode 0600
   if (descriptor < 0) return CannotWrite(path, errno);
@@ -56,11 +67,33 @@ Outcome<void> WritePrivateFile(const std::filesystem::path& path,
     ::unlink(temporary.c_str());
     return CannotWrite(path, error);
   }
-  const int folder_descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder_descriptor >= 0) {
-    ::fsync(folder_descriptor);
-    ::close(folder_descriptor);
+  SyncFolder(folder);
+  return {};
+}
+
+Outcome<void> ExpectRoomFor(const std::filesystem::path& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    return Refuse(Code::kConflict, path.string() + " exists: give the name of a new file");
   }
+  const std::filesystem::path folder = FolderOf(path);
+  if (!path.has_filename()) return CannotWrite(path, EISDIR);
+  if (::stat(folder.c_str(), &status) != 0) return CannotWrite(path, errno);
+  if (!S_ISDIR(status.st_mode)) return CannotWrite(path, ENOTDIR);
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) return CannotWrite(path, errno);
+  return {};
+}
+
+Outcome<void> MakePrivateFolder(const std::filesystem::path& path) {
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    const int error = errno;
+    if (error == EEXIST) {
+      return Refuse(Code::kConflict, path.string() + " exists: give the name of a new folder");
+    }
+    return Refuse(Code::kInvalid,
+                  "cannot make the folder " + path.string() + ": " + std::strerror(error));
+  }
+  SyncFolder(FolderOf(path));
   return {};
 }
 

@@ -18,4 +18,13 @@ enum class Existing : std::uint8_t { kReplace, kRefuse };
 Outcome<void> WritePrivateFile(const std::filesystem::path& path,
                                std::span<const std::uint8_t> bytes, Existing existing);
 
+/// Whether WritePrivateFile with kRefuse would find its place now: nothing is at `path`, and its
+/// folder can be written to. For secrets that must not come into being without a place to go.
+/// Errors: as WritePrivateFile.
+Outcome<void> ExpectRoomFor(const std::filesystem::path& path);
+
+/// Makes a new folder of mode 0700, durable. Errors: kConflict when `path` exists; kInvalid when
+/// it cannot be made.
+Outcome<void> MakePrivateFolder(const std::filesystem::path& path);
+
 }  // namespace oauthvault::client

@@ -4,10 +4,12 @@
 #include <google/protobuf/io/zero_copy_stream.h>
 #include <google/protobuf/wire_format_lite.h>
 
+#include <algorithm>
 #include <limits>
 #include <string_view>
 
 #include "oauthvault/v1/credentials.pb.h"
+#include "oauthvault/v1/operations.pb.h"
 
 namespace oauthvault::client {
 namespace {
@@ -15,10 +17,15 @@ namespace {
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using Reveal = v1::RevealResponse;
+using AddedSlot = v1::AddSlotResponse;
 
 /// A field of more than this is no answer of a vault: data is 64 KiB, a configuration 240 KiB and
 /// what is filled in.
 constexpr std::uint32_t kMaxFieldSize = 1024 * 1024;
+
+/// The most texts that a slot has, and the longest: the contract's bounds for shares and `Unseal`.
+constexpr std::size_t kMaxSlotTexts = 16;
+constexpr std::size_t kMaxSlotTextSize = 4096;
 
 std::unexpected<Failure> Malformed() {
   return Refuse(Code::kCorrupt, "the daemon's answer is not of this contract: are client and "
@@ -81,6 +88,35 @@ bool ReadCreator(CodedInputStream& in, Revealed& revealed) {
   const bool whole = walked && in.BytesUntilLimit() == 0;
   in.PopLimit(limit);
   return whole;
+}
+
+/// The slot itself is no secret, so it may become a message.
+bool ReadSlot(CodedInputStream& in, NewSlot& slot) {
+  std::uint32_t size = 0;
+  if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
+  const auto limit = in.PushLimit(static_cast<int>(size));
+  v1::Slot message;
+  const bool whole = message.MergeFromCodedStream(&in) && in.BytesUntilLimit() == 0;
+  in.PopLimit(limit);
+  slot.id = message.id();
+  slot.kind = message.kind();
+  slot.label = message.label();
+  slot.threshold = message.threshold();
+  slot.total = message.total();
+  return whole;
+}
+
+bool ReadSlotText(CodedInputStream& in, NewSlot& slot) {
+  crypto::SecretBytes text;
+  if (slot.texts.size() == kMaxSlotTexts || !ReadSecret(in, text)) return false;
+  const bool printable = text.Expose([](std::span<const std::uint8_t> bytes) {
+    return std::ranges::all_of(bytes, [](std::uint8_t byte) {
+      return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\';
+    });
+  });
+  const bool fits = printable && !text.Empty() && text.Size() <= kMaxSlotTextSize;
+  slot.texts.push_back(std::move(text));
+  return fits;
 }
 
 void AppendJsonString(std::string_view text, std::string& json) {
@@ -155,6 +191,20 @@ Outcome<crypto::SecretBytes> ReadInjected(google::protobuf::io::ZeroCopyInputStr
   });
   if (!walked || configuration.Empty()) return Malformed();
   return configuration;
+}
+
+Outcome<NewSlot> ReadNewSlot(google::protobuf::io::ZeroCopyInputStream& bytes) {
+  CodedInputStream in(&bytes);
+  NewSlot slot;
+  const bool walked = Walk(in, [&](std::uint32_t tag) {
+    switch (tag) {
+      case Bytes(AddedSlot::kSlotFieldNumber): return If(ReadSlot(in, slot));
+      case Bytes(AddedSlot::kTextsFieldNumber): return If(ReadSlotText(in, slot));
+      default: return Field::kUnknown;
+    }
+  });
+  if (!walked || slot.id == 0) return Malformed();
+  return slot;
 }
 
 crypto::SecretBytes RevealedAsJson(const Revealed& revealed) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "client/failure.h"
 #include "crypto/secret.h"
@@ -36,6 +37,25 @@ Outcome<Revealed> ReadRevealed(google::protobuf::io::ZeroCopyInputStream& bytes)
 
 /// The same for the configuration of an `InjectResponse`.
 Outcome<crypto::SecretBytes> ReadInjected(google::protobuf::io::ZeroCopyInputStream& bytes);
+
+/// A way to open the vault, and its secret where the daemon made that.
+struct NewSlot {
+  std::uint32_t id = 0;
+  /// `key_file`, `passphrase` or `shares`.
+  std::string kind;
+  std::string label;
+  /// Of shares: how many open, of how many.
+  std::uint32_t threshold = 0;
+  std::uint32_t total = 0;
+  /// What people keep: the key file's line, or the shares in their order; none for a passphrase.
+  /// Each has 1 to 4,096 characters of printable ASCII, without quotes and backslashes: it stands
+  /// in JSON as it is.
+  std::vector<crypto::SecretBytes> texts;
+};
+
+/// Reads an `AddSlotResponse` off the wire like `ReadRevealed`. Errors: kCorrupt, also for a text
+/// of another form or more than 16 of them.
+Outcome<NewSlot> ReadNewSlot(google::protobuf::io::ZeroCopyInputStream& bytes);
 
 /// The eight keys as JSON, in their order, two spaces of indent and a line's end: what
 /// `credentials reveal` prints. The data must be valid UTF-8, as the vault keeps it.

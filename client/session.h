@@ -1,10 +1,12 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,12 +29,22 @@ class Session {
   static constexpr std::uint32_t kPageSize = 500;
   static constexpr int kMaxPages = 20'000;
 
+  /// How long a call may take that reads, copies or clears away the whole store.
+  static constexpr std::chrono::minutes kLongTimeout{30};
+
   /// The global options, and what the verbs are bound to.
   Options options;
+  /// Whether the command line says how long a call may take.
+  bool timeout_given = false;
   Style style = Style::kPeople;
   Act act;
   /// What the program exits with when the verb succeeds; 130 when it was interrupted.
   int exit_code = 0;
+
+  /// Gives calls kLongTimeout, unless the command line says otherwise; before the first call.
+  void AllowLong() {
+    if (!timeout_given) options.timeout = kLongTimeout;
+  }
 
   /// The vault; connects when first asked for.
   Outcome<Vault*> Reach();
@@ -100,6 +112,9 @@ struct VerbText {
   const char* example;
 };
 
+/// Text of a list of backups.
+std::string RenderBackups(std::span<const nlohmann::ordered_json> backups, Style style);
+
 /// A noun that verbs hang on: `oauthvault project`.
 CLI::App& AddNoun(CLI::App& app, const char* name, const char* what);
 /// A verb; `act` is done when the command line chose it.
@@ -120,6 +135,11 @@ std::shared_ptr<Request> NewRequest() {
 
 // One per file of verbs.
 void AddStatusVerb(CLI::App& app, Session& session);
+void AddSealVerbs(CLI::App& app, Session& session);
+void AddSlotVerbs(CLI::App& app, Session& session);
+void AddKeysVerbs(CLI::App& app, Session& session);
+void AddBackupVerbs(CLI::App& app, Session& session);
+void AddCheckVerb(CLI::App& app, Session& session);
 void AddProjectVerbs(CLI::App& app, Session& session);
 void AddComponentVerbs(CLI::App& app, Session& session);
 void AddGrantVerbs(CLI::App& app, Session& session);

@@ -1,12 +1,78 @@
+#include <array>
+#include <cstdio>
+
 #include "client/session.h"
 #include "oauthvault/v1/operations.pb.h"
 
 namespace oauthvault::client {
+namespace {
+
+std::string Seal(const v1::StatusResponse& status) {
+  if (!status.sealed()) return "no";
+  if (status.shares_needed() == 0) return "yes";
+  return "yes, " + std::to_string(status.shares_given()) + " of " +
+         std::to_string(status.shares_needed()) + " shares given";
+}
+
+/// `1.2 MiB of 850.0 MiB (0.1 %), capacity 1.0 GiB`; `-` while the store is not open.
+std::string Fill(const v1::StatusResponse& status) {
+  const std::uint64_t limit = status.store_create_limit_bytes();
+  if (limit == 0) return "-";
+  const double percent =
+      100.0 * static_cast<double>(status.store_used_bytes()) / static_cast<double>(limit);
+  std::array<char, 32> part{};
+  std::snprintf(part.data(), part.size(), "%.1f", percent);
+  std::string fill = RenderSize(status.store_used_bytes()) + " of " + RenderSize(limit) + " (" +
+                     part.data() + " %), capacity " + RenderSize(status.store_capacity_bytes());
+  if (status.store_used_bytes() >= limit) fill += "; full: only deletes are taken";
+  return fill;
+}
+
+std::string Check(const v1::StatusResponse& status) {
+  if (status.check().empty() || status.checked_at_s() == 0) return status.check();
+  return status.check() + ", " + RenderTime(status.checked_at_s());
+}
+
+/// What people see. What only those who may operate are told is left out for others.
+nlohmann::ordered_json ForPeople(const v1::StatusResponse& status) {
+  nlohmann::ordered_json shown = nlohmann::ordered_json::object();
+  shown["version"] = status.version();
+  shown["sealed"] = Seal(status);
+  shown["principal"] = status.principal();
+  shown["trust_domain"] = status.trust_domain();
+  if (status.started_at_s() == 0) return shown;
+  shown["vault_id"] = status.vault_id();
+  shown["address"] = status.address();
+  shown["started_at_s"] = status.started_at_s();
+  shown["store"] = Fill(status);
+  shown["rows"] = status.rows();
+  shown["generation"] = status.generation();
+  shown["restore_epoch"] = status.restore_epoch();
+  shown["read_only"] = status.read_only()
+                           ? "yes, after an I/O error: nothing is written until the next start"
+                           : "no";
+  shown["last_check"] = Check(status);
+  shown["root_epoch"] = status.root_epoch();
+  // Without keys in memory there is none to lock.
+  if (!status.sealed()) {
+    shown["keys_locked"] = status.keys_locked() ? "yes" : "no: they may be swapped out to a disk";
+  }
+  shown["audit_sequence"] = status.audit_sequence();
+  return shown;
+}
+
+}  // namespace
 
 void AddStatusVerb(CLI::App& app, Session& session) {
   const auto request = NewRequest<v1::StatusRequest>();
-  AddVerb(app, session, {"status", "The daemon: version, seal, who you are", "oauthvault status"},
-          [request](Session& run) { return run.Show(*request); });
+  AddVerb(app, session,
+          {"status", "The daemon: version, seal, store, who you are", "oauthvault status"},
+          [request](Session& run) -> Outcome<void> {
+            auto status = run.Call(*request);
+            if (!status) return Refuse(std::move(status));
+            const bool json = run.style == Style::kJson;
+            return WriteOut(RenderOne(json ? AsJson(*status) : ForPeople(*status), run.style));
+          });
 }
 
 }  // namespace oauthvault::client

@@ -20,6 +20,7 @@
 #include "oauthvault/v1/accounts.pb.h"
 #include "oauthvault/v1/attempts.grpc.pb.h"
 #include "oauthvault/v1/credentials.pb.h"
+#include "oauthvault/v1/operations.pb.h"
 #include "oauthvault/v1/registry.pb.h"
 
 namespace oauthvault::client {
@@ -40,8 +41,10 @@ constexpr int kMaxReconnectMs = 2000;
 
 constexpr std::string_view kCodeKey = "oauthvault-code";
 constexpr const char* kRequestIdKey = "x-request-id";
-constexpr const char* kRevealPath = "/oauthvault.v1.Credentials/Reveal";
-constexpr const char* kInjectPath = "/oauthvault.v1.Credentials/Inject";
+constexpr Method kReveal{"/oauthvault.v1.Credentials/Reveal", Repeat::kWhenTheConnectionBreaks};
+constexpr Method kInject{"/oauthvault.v1.Credentials/Inject", Repeat::kWhenTheConnectionBreaks};
+constexpr Method kAddSlot{"/oauthvault.v1.Operations/AddSlot", Repeat::kNever};
+constexpr Method kReissueSlot{"/oauthvault.v1.Operations/ReissueSlot", Repeat::kNever};
 
 bool Has(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
@@ -242,12 +245,11 @@ struct Vault::Wire {
   /// The same for an answer that holds secrets: `read` takes them out of the buffers, which are
   /// then wiped.
   template <class Read>
-  auto SendForSecret(const char* path, const google::protobuf::MessageLite& request, Read read)
+  auto SendForSecret(const Method& method, const google::protobuf::MessageLite& request, Read read)
       -> decltype(read(std::declval<google::protobuf::io::ZeroCopyInputStream&>())) {
     const grpc::Slice bytes = WipingSlice(request);
     grpc::ByteBuffer reply;
-    auto sent = Send(Method{path, Repeat::kWhenTheConnectionBreaks}, grpc::ByteBuffer(&bytes, 1),
-                     reply);
+    auto sent = Send(method, grpc::ByteBuffer(&bytes, 1), reply);
     if (!sent) return Refuse(std::move(sent));
     auto result = [&] {
       grpc::ProtoBufferReader reader(&reply);
@@ -329,7 +331,7 @@ Outcome<Revealed> Vault::Reveal(const CredentialsName& name) {
   request.set_project(name.project);
   request.set_component(name.component);
   request.set_id(name.id);
-  return wire_->SendForSecret(kRevealPath, request, ReadRevealed);
+  return wire_->SendForSecret(kReveal, request, ReadRevealed);
 }
 
 Outcome<crypto::SecretBytes> Vault::Inject(const Recipient& recipient,
@@ -340,9 +342,21 @@ Outcome<crypto::SecretBytes> Vault::Inject(const Recipient& recipient,
   request.set_component(recipient.component);
   request.set_configuration(configuration.data(), configuration.size());
   request.set_drop_id(oauth_id == OauthIdInOutput::kDropped);
-  auto injected = wire_->SendForSecret(kInjectPath, request, ReadInjected);
+  auto injected = wire_->SendForSecret(kInject, request, ReadInjected);
   crypto::Wipe(*request.mutable_configuration());
   return injected;
+}
+
+Outcome<NewSlot> Vault::AddSlot(v1::AddSlotRequest& request) {
+  auto slot = wire_->SendForSecret(kAddSlot, request, ReadNewSlot);
+  crypto::Wipe(*request.mutable_passphrase());
+  return slot;
+}
+
+Outcome<NewSlot> Vault::ReissueSlot(v1::ReissueSlotRequest& request) {
+  auto slot = wire_->SendForSecret(kReissueSlot, request, ReadNewSlot);
+  crypto::Wipe(*request.mutable_passphrase());
+  return slot;
 }
 
 Outcome<void> Vault::Exchange(const Method& method, const google::protobuf::MessageLite& request,
@@ -387,5 +401,7 @@ void WipeSecrets(v1::SetComponentRequest& request) {
 }
 
 void WipeSecrets(v1::SetAccountRequest& request) { crypto::Wipe(*request.mutable_api_token()); }
+
+void WipeSecrets(v1::UnsealRequest& request) { crypto::Wipe(*request.mutable_text()); }
 
 }  // namespace oauthvault::client

@@ -62,6 +62,7 @@ enum class OauthIdInOutput : bool { kKept, kDropped };
 void WipeSecrets(v1::StoreRequest& request);
 void WipeSecrets(v1::SetComponentRequest& request);
 void WipeSecrets(v1::SetAccountRequest& request);
+void WipeSecrets(v1::UnsealRequest& request);
 
 /// Whether a request holds a secret, so that it must be wiped.
 template <class Request>
@@ -101,9 +102,15 @@ class Vault {
                                       std::span<const std::uint8_t> configuration,
                                       OauthIdInOutput oauth_id);
 
+  /// A new way to open the vault, or a new secret for one that is there. Never repeated. The answer
+  /// is wiped as in `Reveal`; the request's passphrase is wiped and empty afterwards, however the
+  /// call ended. kCorrupt: the slot may be there all the same, and nobody has its secret.
+  Outcome<NewSlot> AddSlot(v1::AddSlotRequest& request);
+  Outcome<NewSlot> ReissueSlot(v1::ReissueSlotRequest& request);
+
   /// Any other method of the contract: the request's type names it (see methods.h). The secret
-  /// fields of `StoreRequest`, `SetComponentRequest` and `SetAccountRequest` are wiped and empty
-  /// afterwards, however the call ended.
+  /// fields of `StoreRequest`, `SetComponentRequest`, `SetAccountRequest` and `UnsealRequest` are
+  /// wiped and empty afterwards, however the call ended.
   ///
   ///   v1::GetProjectRequest request;
   ///   request.set_id("123");

@@ -58,6 +58,12 @@ std::string SetPath(const std::string& text, std::filesystem::path& path) {
   return {};
 }
 
+std::string SetFsck(const std::string& text, Config& config) {
+  if (text != "before" && text != "behind") return "must be before or behind";
+  config.fsck = text == "before" ? Config::Fsck::kBefore : Config::Fsck::kBehind;
+  return {};
+}
+
 std::string SetListen(const std::string& text, Config& config) {
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) return "must be ADDRESS:PORT";
@@ -121,7 +127,10 @@ const std::vector<Setting>& Settings() {
       {"audit", Form::kText, "folder of the audit trail; keep it apart from the store",
        [](const std::string& text, Config& config) { return SetPath(text, config.audit); }},
       {"key_file", Form::kText, "the key file whose slot opens the vault",
-       [](const std::string& text, Config& config) { return SetPath(text, config.key_file); }},
+       [](const std::string& text, Config& config) {
+         config.key_file = text;
+         return std::string();
+       }},
       {"socket", Form::kText, "unix socket of the local admin",
        [](const std::string& text, Config& config) { return SetPath(text, config.socket); }},
       {"listen", Form::kText, "ADDRESS:PORT for gRPC with mutual TLS; port 0 takes a free one",
@@ -129,6 +138,11 @@ const std::vector<Setting>& Settings() {
       {"names", Form::kTexts, "names and addresses in the daemon's certificate", SetNames},
       {"trust_domain", Form::kText, "the SPIFFE trust domain of all principals", SetTrustDomain},
       {"log_level", Form::kText, "debug, info, warning or error", SetLogLevel},
+      {"fsck", Form::kText, "check the store before serving, or behind it", SetFsck},
+      {"allow_unlocked", Form::kFlag, "serve also where keys cannot be kept out of swap",
+       [](const std::string& text, Config& config) {
+         return SetBool(text, config.allow_unlocked);
+       }},
       {"store.map_size_mib", Form::kNumber, "how large the store may grow",
        NumberSetting<std::uint64_t>(
            1, 1 << 20, [](Config& c) -> std::uint64_t& { return c.store.map_size_mib; })},
@@ -326,6 +340,14 @@ std::string Complaint(const CLI::ParseError& error, const CLI::App& app) {
 
 }  // namespace
 
+std::filesystem::path Config::KeyFile() const {
+  constexpr std::string_view kCredential = "credential:";
+  if (!key_file.starts_with(kCredential)) return key_file;
+  const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
+  if (folder == nullptr) return {};
+  return std::filesystem::path(folder) / key_file.substr(kCredential.size());
+}
+
 std::expected<void, std::string> ReadToml(const std::string& text, const std::string& source,
                                           Config& config) {
   try {
@@ -351,21 +373,55 @@ std::expected<Invocation, Ending> ReadInvocation(int argc, const char* const* ar
       "Every flag but --config has a variable, too: --trust-domain is OAUTHVAULT_TRUST_DOMAIN.");
   app.fallthrough();
   app.require_subcommand(0, 1);
-  const CLI::App* init = app.add_subcommand(
-      "init", "make a new vault: key file (unless there is one), keys, store, CA, audit trail");
-  const CLI::App* verify =
-      app.add_subcommand("verify-audit", "check every line of the audit trail, offline");
   app.add_subcommand("serve", "serve (the default)");
+  std::vector<std::pair<const CLI::App*, Command>> commands;
+  const auto add = [&](const char* name, Command command, const char* what) {
+    CLI::App* verb = app.add_subcommand(name, what);
+    commands.emplace_back(verb, command);
+    return verb;
+  };
+  const CLI::IsMember slot_kinds({"key_file", "passphrase", "shares"});
+  CLI::App* init = add("init", Command::kInit,
+                       "make a new vault: keys, store, CA, audit trail; prints shares once");
+  init->add_option("--slot", invocation.slot, "what opens it: key_file, passphrase or shares")
+      ->check(slot_kinds);
+  init->add_option("--shares", invocation.shares, "K/N: of N shares any K open it");
+  add("fsck", Command::kFsck, "read and open every row of the store, offline or beside a daemon");
+  CLI::App* restore = add("restore", Command::kRestore,
+                          "put a backup in the place of the vault, offline; it is audited");
+  restore->add_option("FOLDER", invocation.backup, "the backup");
+  restore->add_flag("--present", invocation.present,
+                    "go on with the store as it stands, although the trail says otherwise");
+  restore->add_option("--reason", invocation.reason, "stands in the audit trail")->required();
+  CLI::App* recover = add("recover", Command::kRecover,
+                          "open `keys` with any one slot's secret and add a new slot, offline");
+  recover->add_option("--slot", invocation.slot, "the new one: key_file, passphrase or shares")
+      ->check(slot_kinds);
+  recover->add_option("--shares", invocation.shares, "K/N: of N shares any K open it");
+  recover->add_option("--out", invocation.out, "where a new key file goes");
+  add("verify-audit", Command::kVerifyAudit, "check every line of the audit trail, offline");
+  CLI::App* child = add("check-child", Command::kCheckChild, "");
+  child->group("");  // not in the help: a check runs it
+  child->add_option("--folder", invocation.check_folder)->required();
+  child->add_option("--keys", invocation.check_keys)->required();
 
+  app.add_flag("--sealed", invocation.sealed,
+               "begin sealed, although the key file could open the vault");
   std::string config_path;
   app.add_option("--config", config_path, "configuration in TOML")->envname("OAUTHVAULT_CONFIG");
   // The text of each setting that a flag or the environment gives.
   std::map<std::string, std::optional<std::string>> given;
   for (const Setting& setting : Settings()) {
-    app.add_option_function<std::string>(
-           FlagOf(setting.key),
-           [&given, &setting](const std::string& text) { given[setting.key] = text; }, setting.help)
-        ->envname(VariableOf(setting.key));
+    CLI::Option* option =
+        app.add_option_function<std::string>(
+               FlagOf(setting.key),
+               [&given, &setting](const std::string& text) {
+                 // A flag by itself says yes.
+                 given[setting.key] = setting.form == Form::kFlag && text.empty() ? "true" : text;
+               },
+               setting.help)
+            ->envname(VariableOf(setting.key));
+    if (setting.form == Form::kFlag) option->expected(0, 1);
   }
   try {
     app.parse(argc, argv);
@@ -392,8 +448,14 @@ std::expected<Invocation, Ending> ReadInvocation(int argc, const char* const* ar
           Ending{1, FlagOf(setting.key) + " (" + VariableOf(setting.key) + ") " + wrong});
     }
   }
-  if (init->parsed()) invocation.command = Command::kInit;
-  if (verify->parsed()) invocation.command = Command::kVerifyAudit;
+  for (const auto& [verb, command] : commands) {
+    if (verb->parsed()) invocation.command = command;
+  }
+  if (invocation.command == Command::kRestore &&
+      invocation.present != invocation.backup.empty()) {
+    return std::unexpected(
+        Ending{1, "restore takes the folder of a backup, or --present for the store as it stands"});
+  }
   return invocation;
 }
 

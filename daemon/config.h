@@ -17,13 +17,18 @@ namespace oauthvault {
 struct Config {
   std::filesystem::path state = "/var/lib/oauthvault";  ///< holds `keys` and `store/`
   std::filesystem::path audit = "/var/lib/oauthvault/audit";
-  std::filesystem::path key_file = "/etc/oauthvault/key";  ///< the slot that opens the vault
+  /// The slot that opens the vault at start: a path, or `credential:NAME` for a systemd credential.
+  /// Empty, or nothing there: the vault starts sealed.
+  std::string key_file = "/etc/oauthvault/key";
   std::filesystem::path socket = "/run/oauthvault/admin.sock";
   std::string listen = "127.0.0.1:8443";  ///< address:port; port 0 takes a free one
   /// Names and addresses that clients reach the daemon by; they stand in its certificate.
   std::vector<std::string> names = {"localhost", "127.0.0.1"};
   std::string trust_domain = "oauthvault";
   std::string log_level = "info";  ///< debug, info, warning, error
+  /// Whether the store is checked before anything is served, or behind it.
+  enum class Fsck : std::uint8_t { kBefore, kBehind } fsck = Fsck::kBefore;
+  bool allow_unlocked = false;  ///< serve also where keys cannot be kept out of swap
 
   struct {
     std::uint64_t map_size_mib = 1024;
@@ -48,15 +53,40 @@ struct Config {
 
   std::filesystem::path KeysFile() const { return state / "keys"; }
   std::filesystem::path StoreFolder() const { return state / "store"; }
+  /// Where the key file is looked for; empty: nowhere. A credential is looked for in the folder
+  /// that systemd names in CREDENTIALS_DIRECTORY.
+  std::filesystem::path KeyFile() const;
 };
 
-/// What `oauthvaultd` was asked to do.
-enum class Command : std::uint8_t { kServe, kInit, kVerifyAudit };
+/// What `oauthvaultd` was asked to do. kCheckChild is what a check runs in a process of its own.
+enum class Command : std::uint8_t {
+  kServe,
+  kInit,
+  kFsck,
+  kRestore,
+  kRecover,
+  kVerifyAudit,
+  kCheckChild,
+};
 
 /// The command line, read.
 struct Invocation {
   Command command = Command::kServe;
   Config config;
+  /// serve: begin sealed, although the key file could open the vault.
+  bool sealed = false;
+
+  /// init, recover: the slot to make. `shares` is `K/N`, for that kind.
+  std::string slot = "key_file";
+  std::string shares;
+  std::filesystem::path out;  ///< recover: where a new key file goes
+  /// restore: a backup's folder, or empty for the store as it stands.
+  std::filesystem::path backup;
+  bool present = false;
+  std::string reason;
+  /// kCheckChild: what to check.
+  std::filesystem::path check_folder;
+  std::filesystem::path check_keys;
 };
 
 /// Ends the program: help and version with 0, a user's error with 1.

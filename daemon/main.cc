@@ -2,24 +2,34 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "crypto/keyring.h"
-#include "crypto/slots.h"
+#include "crypto/locked_memory.h"
+#include "crypto/sabotage.h"
+#include "crypto/unlocker.h"
 #include "daemon/audit/trail.h"
 #include "daemon/config.h"
 #include "daemon/hardening.h"
+#include "daemon/offline.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
 #include "daemon/rivery/attempts.h"
@@ -36,10 +46,17 @@
 #include "daemon/rpc/operations_service.h"
 #include "daemon/rpc/peer.h"
 #include "daemon/rpc/registry_service.h"
+#include "daemon/rpc/sealed_service.h"
 #include "daemon/rpc/server.h"
 #include "daemon/rpc/ticker.h"
 #include "daemon/rpc/workers.h"
+#include "daemon/upkeep/anchor.h"
+#include "daemon/upkeep/check.h"
+#include "daemon/upkeep/restore.h"
+#include "daemon/upkeep/rewrapper.h"
+#include "daemon/upkeep/shredding.h"
 #include "storage/lmdb/lmdb_engine.h"
+#include "storage/tables/ledger.h"
 #include "storage/tables/store.h"
 
 namespace oauthvault {
@@ -47,167 +64,42 @@ namespace {
 
 constexpr char kVersion[] = "0.1.0";
 constexpr std::int64_t kServerCertificateTtlS = 90 * 24 * 3600;
+constexpr std::string_view kSealedFlag = "--sealed";
 
-// Threads: 8 for calls, 4 for calls that wait for Rivery, and one each for the doors (2), the
-// ticker, the attempts' driver, the store's writer; two of the trail; gRPC's own.
+// Threads: 8 for calls, 4 for calls that wait for Rivery, 1 for backups and the like, and one each
+// for the doors (2), the ticker, the attempts' driver, the rewrapper, a check behind the start, the
+// store's writer; two of the trail; gRPC's own.
 constexpr std::size_t kCallThreads = 8;
 constexpr std::size_t kRiveryThreads = 4;
+constexpr std::size_t kUpkeepThreads = 1;
+constexpr std::size_t kUpkeepQueue = 4;
+constexpr std::size_t kUnsealQueue = 16;
 constexpr std::size_t kCallQueue = 512;
 constexpr std::size_t kRiveryQueue = 64;
 // Beyond the configured time at the end: for calls that were cancelled to notice it.
 constexpr std::chrono::milliseconds kStopGrace{500};
 
-std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-std::int64_t NowS() { return NowUs() / 1'000'000; }
+// What the program ends with where store and trail do not belong together: EX_CONFIG, which
+// systemd's RestartPreventExitStatus can name.
+constexpr int kExitPutBack = 78;
+// Sealing waits this long for calls under way; then they are cancelled, and have so long to end.
+constexpr std::chrono::milliseconds kSealPatience{500};
+constexpr std::chrono::milliseconds kSealGrace{1500};
+// Wakes the one who waits for a phase to end from inside.
+constexpr int kInnerSignal = SIGUSR1;
 
-// 1: the operator can mend it; 2: the machine or the vault is at fault.
-int ExitCodeOf(Code code) {
-  switch (code) {
-    case Code::kNotFound:
-    case Code::kUnauthenticated:
-    case Code::kDenied:
-    case Code::kInvalid:
-    case Code::kConflict:
-    case Code::kStale: return 1;
-    case Code::kCorrupt:
-    case Code::kSealed:
-    case Code::kUnavailable:
-    case Code::kExhausted: return 2;
-  }
-  __builtin_unreachable();
-}
-
-// Why the daemon does not start, and what its operator can do about it.
-struct Refusal {
-  Error error;
-  const char* advice;
-};
-
-template <class T>
-std::unexpected<Refusal> Refuse(Result<T>&& failed, const char* advice) {
-  return std::unexpected(Refusal{std::move(failed.error()), advice});
-}
-
-int Tell(const Refusal& refusal) {
-  std::fprintf(stderr, "oauthvaultd: %s\n  %s\n", refusal.error.Message().c_str(), refusal.advice);
-  return ExitCodeOf(refusal.error.GetCode());
-}
-
-constexpr char kAboutKeyFile[] =
-    "key_file opens the vault: a file of mode 0600 that belongs to the daemon's user. Put it back "
-    "from its copy, or name it with --key-file. A new vault is made by `oauthvaultd init`";
-constexpr char kAboutKeys[] =
-    "`keys` in the folder `state` is made by `oauthvaultd init` and opens with the key file it was "
-    "made with. Check both paths, or put the file back from a backup";
-constexpr char kAboutStore[] =
-    "the store lies in `state`/store. Check that path and that no other daemon uses it; a store "
-    "that is damaged or another vault's comes back from a backup, together with `keys`";
-constexpr char kAboutTrail[] =
-    "the trail is audit.jsonl in the folder `audit`. `oauthvaultd verify-audit` shows what does "
-    "not verify. Keep the file as evidence, and find out who changed it before it is put back";
-constexpr char kAboutTrustDomain[] =
-    "trust_domain must be the one that `oauthvaultd init` was given: it cannot be changed later";
 constexpr char kAboutListen[] =
     "end the other program or daemon, or name another place with --listen or --socket";
-constexpr char kAboutNewVault[] =
-    "nothing was overwritten. To serve the vault that is there, start `oauthvaultd`; for a new one "
-    "name other folders with --state and --audit";
-constexpr char kAboutFolders[] = "check that the folders exist and that the daemon may write there";
 constexpr char kAboutNames[] = "names takes DNS names and IP addresses";
 constexpr char kAboutProgram[] =
     "this program or the machine is at fault: reinstall, then report it";
+constexpr char kAboutLocking[] =
+    "raise the limit on locked memory (LimitMEMLOCK=64M, ulimit -l), or accept with "
+    "--allow-unlocked that keys may be written to swap";
 
-storage::LmdbSettings StoreSettings(const Config& config) {
-  storage::LmdbSettings settings;
-  settings.folder = config.StoreFolder();
-  settings.map_size_bytes = config.store.map_size_mib << 20;
-  return settings;
-}
-
-std::expected<std::unique_ptr<crypto::Keyring>, Refusal> UnlockKeyring(const Config& config) {
-  auto secret = crypto::ReadKeyFile(config.key_file);
-  if (!secret) return Refuse(std::move(secret), kAboutKeyFile);
-  auto keyring = crypto::Keyring::Unlock(config.KeysFile(), *secret);
-  if (!keyring) return Refuse(std::move(keyring), kAboutKeys);
-  return std::move(*keyring);
-}
-
-Result<void> MakeFolder(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return Fail(Code::kInvalid, "cannot make the folder", Subject::Path(folder.string()));
-  return {};
-}
-
-// Looks before anything is written, so that a refused `init` leaves everything as it was.
-Result<void> ExpectNoVault(const Config& config) {
-  for (const auto& path :
-       {config.KeysFile(), config.StoreFolder() / "data.mdb", config.audit / "audit.jsonl"}) {
-    std::error_code ignored;
-    if (std::filesystem::exists(std::filesystem::symlink_status(path, ignored))) {
-      return Fail(Code::kConflict, "a vault is there already", Subject::Path(path.string()));
-    }
-  }
-  return {};
-}
-
-// `oauthvaultd init`: key file unless there is one, keys, store, CA, trail.
-std::expected<void, Refusal> Init(const Config& config) {
-  if (auto free = ExpectNoVault(config); !free) return Refuse(std::move(free), kAboutNewVault);
-  for (const auto& folder : {config.state, config.StoreFolder(), config.audit}) {
-    if (auto made = MakeFolder(folder); !made) return Refuse(std::move(made), kAboutFolders);
-  }
-  if (!std::filesystem::exists(config.key_file)) {
-    if (auto made = MakeFolder(config.key_file.parent_path()); !made) {
-      return Refuse(std::move(made), kAboutFolders);
-    }
-    if (auto written = crypto::WriteKeyFile(config.key_file, crypto::NewSlotSecret()); !written) {
-      return Refuse(std::move(written), kAboutFolders);
-    }
-  }
-  auto secret = crypto::ReadKeyFile(config.key_file);
-  if (!secret) return Refuse(std::move(secret), kAboutKeyFile);
-  auto keyring = crypto::Keyring::Create(config.KeysFile(), *secret, "key file");
-  if (!keyring) return Refuse(std::move(keyring), kAboutFolders);
-  const storage::LmdbSettings settings = StoreSettings(config);
-  if (auto made = storage::CreateLmdbStore(settings, (*keyring)->Id()); !made) {
-    return Refuse(std::move(made), kAboutFolders);
-  }
-  auto engine = storage::OpenLmdbStore(settings, (*keyring)->Id());
-  if (!engine) return Refuse(std::move(engine), kAboutStore);
-  storage::Store store(**engine, **keyring);
-  if (auto made = registry::CreateAuthority(store, config.trust_domain, NowS()); !made) {
-    return Refuse(std::move(made), kAboutTrustDomain);
-  }
-  auto trail = audit::Trail::Open(config.audit, (*keyring)->AuditKey(), NowUs);
-  if (!trail) return Refuse(std::move(trail), kAboutTrail);
-  std::printf("oauthvaultd: the vault is made\n");
-  std::printf("  keys   %s\n  store  %s\n  audit  %s\n  key    %s\n", config.KeysFile().c_str(),
-              config.StoreFolder().c_str(), config.audit.c_str(), config.key_file.c_str());
-  std::printf("Keep a copy of the key file elsewhere: without it nothing opens the vault.\n");
-  return {};
-}
-
-// `oauthvaultd verify-audit`: 0 when every line verifies, 2 when one does not.
-std::expected<int, Refusal> VerifyAudit(const Config& config) {
-  auto keyring = UnlockKeyring(config);
-  if (!keyring) return std::unexpected(std::move(keyring.error()));
-  auto verdict = audit::VerifyFile(config.audit, (*keyring)->AuditKey());
-  if (!verdict) return Refuse(std::move(verdict), kAboutTrail);
-  for (const auto& problem : verdict->problems) {
-    std::fprintf(stderr, "line %llu: %s\n", static_cast<unsigned long long>(problem.line_number),
-                 problem.what.c_str());
-  }
-  std::printf("%llu lines, sequence %llu to %llu: %s\n",
-              static_cast<unsigned long long>(verdict->lines),
-              static_cast<unsigned long long>(verdict->first_sequence),
-              static_cast<unsigned long long>(verdict->last_sequence),
-              verdict->problems.empty() ? "every line verifies" : "NOT whole");
-  return verdict->problems.empty() ? 0 : 2;
+int Tell(const Refusal& refusal) {
+  std::fprintf(stderr, "oauthvaultd: %s\n  %s\n", refusal.error.Message().c_str(), refusal.advice);
+  return refusal.exit_code;
 }
 
 rivery::Routes RoutesOf(const Config& config) {
@@ -221,12 +113,14 @@ rivery::Routes RoutesOf(const Config& config) {
   return routes;
 }
 
-// Ends the process when stopping takes longer than `bound`: a call to Rivery may last a minute.
-// What was acknowledged is durable, and so is each step of an attempt before its call leaves, so
-// this is no worse than a kill: the next start goes on from there.
+// Acts when ending takes longer than `bound`: a call to Rivery may last a minute. What was
+// acknowledged is durable, and so is each step of an attempt before its call leaves, so this is no
+// worse than a kill: the next start goes on from there.
 class LastResort {
  public:
-  explicit LastResort(std::chrono::milliseconds bound) : thread_([this, bound] { Run(bound); }) {}
+  // `act` does not return.
+  LastResort(std::chrono::milliseconds bound, std::function<void()> act)
+      : act_(std::move(act)), thread_([this, bound] { Run(bound); }) {}
   ~LastResort() {
     {
       const std::lock_guard lock(guard_);
@@ -241,41 +135,257 @@ class LastResort {
  private:
   void Run(std::chrono::milliseconds bound) {
     std::unique_lock lock(guard_);
-    if (wake_.wait_for(lock, bound, [this] { return stopped_; })) return;
-    spdlog::warn("stopped with calls under way");
-    spdlog::default_logger()->flush();
-    _exit(0);
+    if (!wake_.wait_for(lock, bound, [this] { return stopped_; })) act_();
   }
 
+  const std::function<void()> act_;
   std::mutex guard_;  // guards stopped_
   std::condition_variable wake_;
   bool stopped_ = false;
   std::thread thread_;  // the last member: it uses the others
 };
 
-// The parts list: everything is made here, once, and given the few things that it needs.
-std::expected<void, Refusal> Serve(const Config& config) {
-  // Blocked before the first thread is made, so that only sigwait below sees them.
-  sigset_t ending;
-  sigemptyset(&ending);
-  sigaddset(&ending, SIGTERM);
-  sigaddset(&ending, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+std::function<void()> EndProcess(const Config& config) {
+  return [&config] {
+    std::error_code ignored;
+    std::filesystem::remove(config.socket, ignored);
+    spdlog::warn("stopped with calls under way");
+    spdlog::default_logger()->flush();
+    _exit(0);
+  };
+}
 
-  auto rules = rpc::AccessRules::FromContract(rpc::ContractServices());
-  if (!rules) return Refuse(std::move(rules), kAboutProgram);
+// Puts a sealed daemon in the place of this one: no key is left in its memory, whatever still uses
+// one. `words` are those that this one was started with.
+void BecomeSealed(std::vector<std::string> words) {
+  spdlog::warn("sealed with calls under way");
+  spdlog::default_logger()->flush();
+  if (std::ranges::find(words, kSealedFlag) == words.end()) words.emplace_back(kSealedFlag);
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execve("/proc/self/exe", arguments.data(), environ);
+  _exit(0);
+}
 
-  auto keyring = UnlockKeyring(config);
-  if (!keyring) return std::unexpected(std::move(keyring.error()));
-  auto engine = storage::OpenLmdbStore(StoreSettings(config), (*keyring)->Id());
+// The listeners: they stay while the vault is sealed and opened, so that a client that waits is
+// answered by whoever comes next.
+struct Listeners {
+  rpc::Descriptor tcp;
+  rpc::Descriptor unix_socket;
+};
+
+Result<Listeners> Duplicate(const Listeners& listeners) {
+  auto tcp = rpc::Duplicate(listeners.tcp);
+  if (!tcp) return Fail(std::move(tcp));
+  auto unix_socket = rpc::Duplicate(listeners.unix_socket);
+  if (!unix_socket) return Fail(std::move(unix_socket));
+  return Listeners{std::move(*tcp), std::move(*unix_socket)};
+}
+
+rpc::Server::Settings DoorsOf(const Config& config) {
+  return {config.edge.max_connections, std::chrono::milliseconds(config.edge.handshake_timeout_ms)};
+}
+
+// The signals that end the daemon, and the one that wakes who waits for them.
+sigset_t Signals(std::initializer_list<int> numbers) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int one : numbers) sigaddset(&set, one);
+  return set;
+}
+
+// Whether the daemon is told to end, by a signal that nobody has taken yet.
+bool IsToldToEnd() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+// Something that goes on until it is ended: from outside, by SIGTERM or SIGINT, or from inside.
+// There a signal is only what wakes: anybody of this user may send one.
+class Phase {
+ public:
+  // Threads: any.
+  void End() {
+    ended_ = true;
+    kill(getpid(), kInnerSignal);
+  }
+  // Waits. Whether it was ended from inside.
+  bool AwaitEnd() {
+    const sigset_t awaited = Signals({SIGTERM, SIGINT, kInnerSignal});
+    while (!ended_) {
+      int signal = 0;
+      sigwait(&awaited, &signal);
+      if (signal != kInnerSignal) return false;
+    }
+    return true;
+  }
+
+ private:
+  std::atomic<bool> ended_ = false;
+};
+
+// A vault that was opened, and by what.
+struct Opening {
+  std::unique_ptr<crypto::Keyring> keyring;  // null: the daemon was told to end
+  std::string how;
+};
+
+// Sealed: answers status and unseal on the unix socket until the vault is opened.
+std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,
+                                            const rpc::DaemonFacts& facts) {
+  auto unlocker = crypto::Unlocker::Read(config.KeysFile());
+  if (!unlocker) return Refuse(std::move(unlocker), kAboutKeys);
+  auto own = Duplicate(listeners);
+  if (!own) return Refuse(std::move(own), kAboutProgram);
+  Opening opening;
+  Phase phase;
+  rpc::Workers workers("unseal", 1, kUnsealQueue);
+  rpc::SealedService service(std::move(*unlocker), workers, facts,
+                             [&](rpc::SealedService::Opened opened) {
+                               opening.keyring = std::move(opened.keyring);
+                               opening.how = "unseal refused:" + std::to_string(opened.refused);
+                               phase.End();
+                             });
+  rpc::SealedRest rest;
+  auto server = rpc::Server::StartSealed(std::move(own->tcp), std::move(own->unix_socket),
+                                         &service, &rest, DoorsOf(config));
+  if (!server) return Refuse(std::move(server), kAboutProgram);
+  spdlog::info("sealed socket={}", config.socket.string());
+  const bool opened = phase.AwaitEnd();
+  // Passphrases that wait to be stretched must not keep the daemon from ending.
+  std::optional<LastResort> last_resort;
+  if (!opened) last_resort.emplace(kSealPatience + kStopGrace, EndProcess(config));
+  (*server)->Stop(kSealPatience);
+  if (!opened) opening.keyring.reset();
+  return opening;
+}
+
+void LogProblems(const upkeep::CheckResult& checked) {
+  for (const auto& problem : checked.problems) {
+    spdlog::error("check: {} row={}", problem.what, problem.row_key);
+  }
+}
+
+// Checks the store before it is opened. Rows that are damaged keep the daemon from serving, unless
+// it is told to check behind.
+std::expected<void, Refusal> CheckBefore(const Config& config, const crypto::Keyring& keyring,
+                                         upkeep::LastCheck& last_check) {
+  if (crypto::IsSabotaged(crypto::Sabotage::kNoFsck)) return {};
+  last_check.Begin();
+  auto checked = upkeep::RunCheck(config.StoreFolder(), config.KeysFile(), keyring,
+                                  upkeep::CheckPatience(config.store.map_size_mib << 20),
+                                  IsToldToEnd);
+  last_check.End(checked, NowS());
+  if (!checked) return Refuse(std::move(checked), kAboutStore);
+  if (checked->verdict == upkeep::CheckResult::Verdict::kWhole) return {};
+  if (checked->verdict == upkeep::CheckResult::Verdict::kNoStore) {
+    // Another vault's, another format, no store at all: opening it says which, with its own advice.
+    storage::Ledger unused(keyring, nullptr);
+    auto engine = storage::OpenLmdbStore(StoreSettings(config), keyring.Id(), unused);
+    if (!engine) return Refuse(std::move(engine), kAboutStore);
+  }
+  LogProblems(*checked);
+  return Refuse(Result<void>(Fail(Code::kCorrupt, "the store does not verify")), kAboutCheck);
+}
+
+// The same behind what is served: its result shows in `status` and in the log. `alone` is held
+// meanwhile.
+class CheckBehind {
+ public:
+  CheckBehind(const Config& config, const crypto::Keyring& keyring, std::mutex& alone,
+              upkeep::LastCheck& last_check)
+      : thread_([this, &config, &keyring, &alone, &last_check] {
+          const std::lock_guard lock(alone);
+          last_check.Begin();
+          auto checked = upkeep::RunLiveCheck(
+              config.StoreFolder(), config.KeysFile(), keyring,
+              upkeep::CheckPatience(config.store.map_size_mib << 20),
+              [this] { return stopping_.load(); });
+          last_check.End(checked, NowS());
+          if (!checked) {
+            spdlog::error("the check behind has failed: {}", checked.error().GetText());
+          } else if (checked->verdict != upkeep::CheckResult::Verdict::kWhole) {
+            LogProblems(*checked);
+            spdlog::error("the store does not verify; rows that are whole are served");
+          }
+        }) {}
+  ~CheckBehind() {
+    stopping_ = true;
+    thread_.join();
+  }
+  CheckBehind(const CheckBehind&) = delete;
+  CheckBehind& operator=(const CheckBehind&) = delete;
+
+ private:
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;  // the last member: it uses the other
+};
+
+// What is unfinished is not worth to serve nothing for where a row is damaged: what was begun to be
+// shredded is refused all the same, and the next start tries again.
+template <class T>
+std::expected<void, Refusal> GoOnWithDamage(Result<T>&& finished, const char* what) {
+  if (finished) return {};
+  if (finished.error().GetCode() != Code::kCorrupt) {
+    return Refuse(std::move(finished), kAboutStore);
+  }
+  spdlog::error("{} is not finished, as a row is damaged: {}", what, finished.error().GetText());
+  return {};
+}
+
+// What an open vault was ended by.
+enum class OpenEnd : std::uint8_t { kSealed, kStopped };
+
+// The parts list: everything is made here, once for each opening, and given the few things that it
+// needs. `become_sealed` seals at any price, and does not return.
+std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners& listeners,
+                                          const rpc::DaemonFacts& facts,
+                                          const rpc::AccessRules& rules, Opening opening,
+                                          const std::function<void()>& become_sealed) {
+  // The last to go but for the keys: it bounds the ends of all others, too.
+  std::optional<LastResort> last_resort;
+  crypto::Keyring& keyring = *opening.keyring;
+  upkeep::LastCheck last_check;
+  if (config.fsck == Config::Fsck::kBefore) {
+    if (auto whole = CheckBefore(config, keyring, last_check); !whole) {
+      if (IsToldToEnd()) return OpenEnd::kStopped;
+      return std::unexpected(std::move(whole.error()));
+    }
+  }
+  auto trail = audit::Trail::Open(config.audit, keyring.AuditKey(), NowUs);
+  if (!trail) {
+    // The trail is opened before the store, so it is what a second daemon meets.
+    const bool in_use = trail.error().GetCode() == Code::kConflict;
+    return Refuse(std::move(trail), in_use ? kAboutInUse : kAboutTrail);
+  }
+  storage::Ledger ledger(keyring, audit::RecorderOf(**trail));
+  auto engine = storage::OpenLmdbStore(StoreSettings(config), keyring.Id(), ledger);
   if (!engine) return Refuse(std::move(engine), kAboutStore);
-  storage::Store store(**engine, **keyring);
-  auto trail = audit::Trail::Open(config.audit, (*keyring)->AuditKey(), NowUs);
-  if (!trail) return Refuse(std::move(trail), kAboutTrail);
+  storage::Store store(**engine, keyring);
+  if (auto reconciled = upkeep::Reconcile(store, keyring, **trail); !reconciled) {
+    const bool put_back = reconciled.error().GetCode() == Code::kStale;
+    Refusal refusal{std::move(reconciled.error()), kAboutAnchor};
+    if (put_back) refusal.exit_code = kExitPutBack;
+    return std::unexpected(std::move(refusal));
+  }
   auto grants = registry::Grants::Load(store);
   if (!grants) return Refuse(std::move(grants), kAboutStore);
   auto identities = registry::Identities::Load(store, config.trust_domain);
   if (!identities) return Refuse(std::move(identities), kAboutTrustDomain);
+  // Behind whatever an operator has to mend first, which leaves no line.
+  audit::Entry opened{storage::Act{.act = "open", .principal = "-", .object = opening.how}};
+  opened.outcome = audit::Outcome::kAllowed;
+  if (auto told = (*trail)->RecordAndWait(std::move(opened)); !told) {
+    return Refuse(std::move(told), kAboutTrail);
+  }
+  if (auto finished = GoOnWithDamage(upkeep::FinishShredding(keyring, store, **grants),
+                                     "shredding");
+      !finished) {
+    return std::unexpected(std::move(finished.error()));
+  }
+  upkeep::Rewrapper rewrapper(store, keyring, NowS);
 
   const rivery::Reach reach{config.rivery.allow_loopback, config.rivery.allow_private};
   const rivery::Client client(RoutesOf(config), rivery::Limits{}, reach);
@@ -287,54 +397,135 @@ std::expected<void, Refusal> Serve(const Config& config) {
                             attempt_settings, NowS);
   rivery::Connections connections(client, store, **trail);
 
+  Phase phase;
+  std::mutex alone;  // held by whatever shows or needs a store and keys that belong together
   const rpc::Peers peers(**identities, NowS);
-  const rpc::Edge edge(*rules, peers, **grants, store, **trail, NowS);
+  const rpc::Edge edge(rules, peers, **grants, store, **trail, NowS);
   rpc::Workers call_workers("calls", kCallThreads, kCallQueue);
   rpc::Workers rivery_workers("rivery-calls", kRiveryThreads, kRiveryQueue);
+  rpc::Workers upkeep_workers("upkeep", kUpkeepThreads, kUpkeepQueue);
   rpc::Ticker ticker(rpc::kStreamDecisionInterval);
 
-  auto tcp = rpc::ListenTcp(config.listen);
-  if (!tcp) return Refuse(std::move(tcp), kAboutListen);
-  auto unix_socket = rpc::ListenUnix(config.socket);
-  if (!unix_socket) return Refuse(std::move(unix_socket), kAboutListen);
-  const rpc::DaemonFacts facts{kVersion, config.trust_domain, rpc::BoundAddress(*tcp), NowS()};
-
-  rpc::RegistryService registry_service(edge, call_workers, **keyring, store, **grants,
+  rpc::RegistryService registry_service(edge, call_workers, keyring, store, **grants,
                                         **identities);
   rpc::CredentialsService credentials_service(edge, call_workers, store);
   rpc::AccountsService accounts_service(edge, call_workers, rivery_workers, store, client, reach);
   rpc::AttemptsService attempts_service(edge, call_workers, store, attempts, ticker);
   rpc::ConnectionsService connections_service(edge, call_workers, rivery_workers, store,
                                               connections);
-  rpc::OperationsService operations_service(edge, call_workers, **keyring, store, **grants, facts);
+  rpc::OperationsService operations_service(edge, call_workers, upkeep_workers,
+                                            {keyring, store, **grants, rewrapper, last_check,
+                                             alone},
+                                            facts, [&phase] { phase.End(); });
   rpc::AuditService audit_service(edge, call_workers);
 
-  // The daemon's own key lives in memory only: a new pair with every start.
+  // The daemon's own key lives in memory only: a new pair with every opening.
   const registry::CertificateAuthority& authority = (*identities)->Authority();
   auto own_identity =
       authority.IssueServer(config.names, config.trust_domain, kServerCertificateTtlS, NowS());
   if (!own_identity) return Refuse(std::move(own_identity), kAboutNames);
+  auto own = Duplicate(listeners);
+  if (!own) return Refuse(std::move(own), kAboutProgram);
   auto server = rpc::Server::Start(
-      std::move(*tcp), std::move(*unix_socket), *own_identity, authority.CertificatePem(),
+      std::move(own->tcp), std::move(own->unix_socket), *own_identity, authority.CertificatePem(),
       {&registry_service, &credentials_service, &accounts_service, &attempts_service,
        &connections_service, &operations_service, &audit_service},
-      {config.edge.max_connections, std::chrono::milliseconds(config.edge.handshake_timeout_ms)});
+      DoorsOf(config));
   if (!server) return Refuse(std::move(server), kAboutProgram);
-  if (auto started = attempts.Start(); !started) {
-    return Refuse(std::move(started), kAboutStore);
+  if (auto started = GoOnWithDamage(rewrapper.Start(), "rewrapping"); !started) {
+    return std::unexpected(std::move(started.error()));
+  }
+  if (auto started = attempts.Start(); !started) return Refuse(std::move(started), kAboutStore);
+  std::optional<CheckBehind> behind;
+  if (config.fsck == Config::Fsck::kBehind) {
+    behind.emplace(config, keyring, alone, last_check);
   }
 
   spdlog::info("serving tcp={} socket={} generation={}", facts.address, config.socket.string(),
                (*engine)->Generation());
-  int signal = 0;
-  sigwait(&ending, &signal);
-  spdlog::info("stopping signal={}", signal);
-  const std::chrono::milliseconds patience(config.edge.stop_timeout_ms);
-  std::error_code ignored;
-  std::filesystem::remove(config.socket, ignored);
-  const LastResort last_resort(patience + kStopGrace);
+  const bool sealing = phase.AwaitEnd();
+  spdlog::info(sealing ? "sealing" : "stopping");
+  const std::chrono::milliseconds patience =
+      sealing ? kSealPatience : std::chrono::milliseconds(config.edge.stop_timeout_ms);
+  if (sealing) {
+    last_resort.emplace(patience + kSealGrace, become_sealed);
+  } else {
+    last_resort.emplace(patience + kStopGrace, EndProcess(config));
+  }
+  operations_service.BreakOff();
   (*server)->Stop(patience);
   attempts.Stop();
+  rewrapper.Stop();
+  return sealing ? OpenEnd::kSealed : OpenEnd::kStopped;
+}
+
+// Removes the socket when the daemon ends, however that comes.
+class SocketPath {
+ public:
+  explicit SocketPath(std::filesystem::path path) : path_(std::move(path)) {}
+  ~SocketPath() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+  }
+  SocketPath(const SocketPath&) = delete;
+  SocketPath& operator=(const SocketPath&) = delete;
+
+ private:
+  const std::filesystem::path path_;
+};
+
+std::expected<void, Refusal> ExpectNoRestore(const Config& config) {
+  if (!upkeep::IsRestoring(config.state)) return {};
+  return Refuse(Result<void>(Fail(Code::kInvalid, "a restore is not finished")), kAboutRestore);
+}
+
+std::expected<void, Refusal> Serve(const Invocation& invocation,
+                                   const std::function<void()>& become_sealed) {
+  const Config& config = invocation.config;
+  // Blocked before the first thread is made, so that only a phase sees them.
+  const sigset_t blocked = Signals({SIGTERM, SIGINT, kInnerSignal});
+  pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
+
+  if (auto whole = ExpectNoRestore(config); !whole) return whole;
+  auto rules = rpc::AccessRules::FromContract(rpc::ContractServices());
+  if (!rules) return Refuse(std::move(rules), kAboutProgram);
+  // Before the doors open: an operator with a wrong key file is told at once.
+  Opening opening{nullptr, "key file"};
+  if (!invocation.sealed) {
+    auto by_key_file = UnlockByKeyFile(config);
+    if (!by_key_file) return std::unexpected(std::move(by_key_file.error()));
+    opening.keyring = std::move(*by_key_file);
+    if (!opening.keyring && !config.key_file.empty()) {
+      spdlog::warn("no key file is there, so the vault stays sealed key_file={}", config.key_file);
+    }
+  }
+
+  auto tcp = rpc::ListenTcp(config.listen);
+  if (!tcp) return Refuse(std::move(tcp), kAboutListen);
+  auto unix_socket = rpc::ListenUnix(config.socket);
+  if (!unix_socket) return Refuse(std::move(unix_socket), kAboutListen);
+  const SocketPath socket_path(config.socket);
+  const Listeners listeners{std::move(*tcp), std::move(*unix_socket)};
+  const rpc::DaemonFacts facts{kVersion,
+                               config.trust_domain,
+                               rpc::BoundAddress(listeners.tcp),
+                               NowS(),
+                               config.StoreFolder(),
+                               config.KeysFile()};
+  for (;;) {
+    if (!opening.keyring) {
+      auto unsealed = ServeSealed(config, listeners, facts);
+      if (!unsealed) return std::unexpected(std::move(unsealed.error()));
+      if (!unsealed->keyring) break;
+      opening = std::move(*unsealed);
+      // A sealed daemon has nothing open: a restore may have been begun beside it.
+      if (auto whole = ExpectNoRestore(config); !whole) return whole;
+    }
+    auto ended = ServeOpen(config, listeners, facts, *rules, std::exchange(opening, {}),
+                           become_sealed);
+    if (!ended) return std::unexpected(std::move(ended.error()));
+    if (*ended == OpenEnd::kStopped) break;
+  }
   spdlog::info("stopped");
   return {};
 }
@@ -361,25 +552,24 @@ int Run(int argc, char** argv) {
     }
     return ending.exit_code;
   }
-  StartLog(invocation->config.log_level);
+  const Config& config = invocation->config;
+  StartLog(config.log_level);
   if (auto ready = crypto::Prepare(); !ready) {
     return Tell({std::move(ready.error()), kAboutProgram});
   }
-  switch (invocation->command) {
-    case Command::kServe: {
-      auto served = Serve(invocation->config);
-      return served ? 0 : Tell(served.error());
-    }
-    case Command::kInit: {
-      auto made = Init(invocation->config);
-      return made ? 0 : Tell(made.error());
-    }
-    case Command::kVerifyAudit: {
-      auto verified = VerifyAudit(invocation->config);
-      return verified ? *verified : Tell(verified.error());
-    }
+  // The offline commands are over in a moment; the daemon keeps its keys for months.
+  const bool must_lock = invocation->command == Command::kServe && !config.allow_unlocked;
+  const auto allowed = must_lock ? crypto::Unlocked::kRefuse : crypto::Unlocked::kAllow;
+  if (auto locked = crypto::PrepareLockedMemory(allowed); !locked) {
+    return Tell({std::move(locked.error()), kAboutLocking});
   }
-  __builtin_unreachable();
+  if (invocation->command == Command::kServe) {
+    const std::vector<std::string> words(argv, argv + argc);
+    auto served = Serve(*invocation, [&words] { BecomeSealed(words); });
+    return served ? 0 : Tell(served.error());
+  }
+  auto done = RunOffline(*invocation);
+  return done ? *done : Tell(done.error());
 }
 
 }  // namespace

@@ -22,6 +22,8 @@ constexpr std::size_t kHexSize = 2 * kHashSize;
 
 constexpr std::string_view kLineStart = R"({"v":1,"seq":)";
 static_assert(kLineFormat == 1);
+constexpr std::string_view kEpochStart = R"(,"epoch":)";
+constexpr std::string_view kGenerationStart = R"(,"generation":)";
 constexpr std::string_view kPreviousStart = R"(,"prev":")";
 constexpr std::string_view kMacStart = R"(,"mac":")";
 constexpr std::string_view kTextEnd = R"(")";
@@ -94,7 +96,9 @@ std::string MacOf(const crypto::SecretBytes& audit_key, std::string_view body) {
 }  // namespace
 
 std::string EncodeLine(const crypto::SecretBytes& audit_key, const Entry& entry,
-                       std::uint64_t sequence, std::int64_t time_us, std::string_view previous) {
+                       storage::Position head, std::uint64_t sequence, std::int64_t time_us,
+                       std::string_view previous) {
+  if (entry.position) head = *entry.position;
   std::string line(kLineStart);
   line += std::to_string(sequence);
   const auto always = [&](std::string_view name, std::string_view text) {
@@ -119,7 +123,8 @@ std::string EncodeLine(const crypto::SecretBytes& audit_key, const Entry& entry,
   where_given("code", entry.code);
   where_given("peer", entry.peer);
   where_given("request_id", entry.request_id);
-  where_counted("generation", entry.generation);
+  line.append(kEpochStart).append(std::to_string(head.epoch));
+  line.append(kGenerationStart).append(std::to_string(head.generation));
   line.append(kPreviousStart).append(previous).append(kTextEnd);
   const std::string mac = MacOf(audit_key, line);
   return line.append(kMacStart).append(mac).append(kLineEnd);
@@ -147,6 +152,22 @@ std::optional<Link> VerifyLine(const crypto::SecretBytes& audit_key, std::string
   const std::string_view previous_field = body.substr(body.size() - previous_field_size);
   if (!previous_field.starts_with(kPreviousStart)) return std::nullopt;
   return Link{*sequence, previous_field.substr(kPreviousStart.size(), kHexSize)};
+}
+
+// A quotation mark within a text is escaped, so that no text can look like a field.
+std::optional<storage::Position> PositionOf(std::string_view line) {
+  storage::Position position;
+  for (const auto& [start, number] : {std::pair(kEpochStart, &position.epoch),
+                                      std::pair(kGenerationStart, &position.generation)}) {
+    const std::size_t at = line.rfind(start);
+    if (at == std::string_view::npos) return std::nullopt;
+    const std::string_view rest = line.substr(at + start.size());
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), *number);
+    if (error != std::errc() || end == rest.data() + rest.size() || *end != ',') {
+      return std::nullopt;
+    }
+  }
+  return position;
 }
 
 std::optional<std::uint64_t> SequenceOf(std::string_view line) {

@@ -25,11 +25,13 @@ static_assert(kLineTextFields * kMaxEntryFieldSize * 6 + 1024 < kMaxLineSize);
 inline constexpr std::string_view kNoPrevious =
     "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Writes one line, without its end: ASCII, fields in the order of AUDIT.md. `time_us` is
-/// microseconds since the epoch; a time outside the years 1970 to 9999 becomes the nearer end.
-/// `previous` is the hash of the line before, 64 hexadecimal digits.
+/// Writes one line, without its end: ASCII, fields in the order of AUDIT.md. `head` stands in it
+/// unless the entry has a position of its own. `time_us` is microseconds since the epoch; a time
+/// outside the years 1970 to 9999 becomes the nearer end. `previous` is the hash of the line
+/// before, 64 hexadecimal digits.
 std::string EncodeLine(const crypto::SecretBytes& audit_key, const Entry& entry,
-                       std::uint64_t sequence, std::int64_t time_us, std::string_view previous);
+                       storage::Position head, std::uint64_t sequence, std::int64_t time_us,
+                       std::string_view previous);
 
 /// The hash by which the next line refers to this one: BLAKE2b-256, 64 lower-case hexadecimal
 /// digits. Without a key, so that whoever keeps a hash elsewhere can check the chain up to it.
@@ -43,6 +45,9 @@ struct Link {
 
 /// The place of a line whose MAC is right under `audit_key`; nothing for any other line.
 std::optional<Link> VerifyLine(const crypto::SecretBytes& audit_key, std::string_view line);
+
+/// The position that a line states; nothing for what is no line of this format. Verify it first.
+std::optional<storage::Position> PositionOf(std::string_view line);
 
 /// The sequence that a line claims, unverified; nothing when it does not begin as a line.
 std::optional<std::uint64_t> SequenceOf(std::string_view line);

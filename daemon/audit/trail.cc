@@ -1,10 +1,7 @@
 #include "daemon/audit/trail.h"
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -13,7 +10,6 @@
 #include <thread>
 #include <utility>
 
-#include "crypto/sealed.h"
 #include "daemon/audit/line.h"
 #include "daemon/audit/line_reader.h"
 #include "daemon/audit/trail_file.h"
@@ -65,13 +61,14 @@ std::string_view NameOf(Outcome outcome) {
 
 // The queue is one list in the order of arrival: those at its front that the writer has taken, then
 // those that wait. Deadlines have the same order, so both ends of a wait, the disk's answer and the
-// time running out, take from the front, and nobody is answered twice.
+// time running out, take from the front, and nobody is answered twice. Lines that arrive together
+// are taken together and have one deadline; the last of them has the callback.
 struct Trail::State {
   struct Waiting {
     std::uint64_t ticket = 0;
     Deadline deadline;
     Entry entry;  // moved out when the writer takes it
-    Done done;
+    Done done;    // may be empty
   };
   struct Answer {
     Done done;
@@ -81,6 +78,7 @@ struct Trail::State {
   explicit State(std::unique_ptr<TrailFile> opened) : file(std::move(opened)), end(file->End()) {}
 
   void Write();
+  Result<std::uint64_t> AppendAll(std::span<const Entry> batch);
   void Complete();
   void AnswerFront(Result<Recorded> result);
   void AnswerOverdue(Deadline now);
@@ -93,7 +91,7 @@ struct Trail::State {
   std::size_t taken = 0;  // at the front of `waiting`, with the writer
   std::uint64_t next_ticket = 0;
   std::deque<Answer> answers;  // for the completion thread
-  std::size_t unanswered = 0;  // callbacks that have not returned
+  std::size_t unanswered = 0;  // lines that wait, and callbacks that have not returned
   TrailEnd end;
   bool writer_ended = false;
   bool stopping = false;
@@ -105,7 +103,11 @@ struct Trail::State {
 };
 
 void Trail::State::AnswerFront(Result<Recorded> result) {
-  answers.push_back({std::move(waiting.front().done), std::move(result)});
+  if (waiting.front().done) {
+    answers.push_back({std::move(waiting.front().done), std::move(result)});
+  } else {
+    --unanswered;
+  }
   waiting.pop_front();
   if (taken > 0) --taken;
 }
@@ -116,6 +118,14 @@ void Trail::State::AnswerOverdue(Deadline now) {
   }
 }
 
+// Gives the sequence of the line before the first of the batch.
+Result<std::uint64_t> Trail::State::AppendAll(std::span<const Entry> batch) {
+  if (batch.empty()) return file->End().sequence;
+  Result<std::uint64_t> first = file->Append(batch);
+  if (!first) return first;
+  return *first - 1;
+}
+
 void Trail::State::Write() {
   std::unique_lock lock(mutex);
   while (true) {
@@ -124,19 +134,26 @@ void Trail::State::Write() {
     if (waiting.empty()) break;
     std::vector<Entry> batch;
     batch.reserve(waiting.size());
-    for (Waiting& one : waiting) batch.push_back(std::move(one.entry));
+    std::vector<std::uint64_t> lines_with;  // how many lines there are up to and with each
+    lines_with.reserve(waiting.size());
+    for (Waiting& one : waiting) {
+      // A commit that has its line: whoever asks again was not told, for the time had run out.
+      const bool told = one.entry.position && *one.entry.position <= end.head;
+      if (!told) batch.push_back(std::move(one.entry));
+      lines_with.push_back(batch.size());
+    }
     taken = waiting.size();
     const std::uint64_t first_ticket = waiting.front().ticket;
     lock.unlock();
-    Result<std::uint64_t> first = file->Append(batch);
+    Result<std::uint64_t> before = AppendAll(batch);
     lock.lock();
     // A failed append too may have gone on in another file.
     end = file->End();
     while (taken > 0) {
-      if (first) {
-        AnswerFront(MakeRecorded(*first + (waiting.front().ticket - first_ticket)));
+      if (before) {
+        AnswerFront(MakeRecorded(*before + lines_with[waiting.front().ticket - first_ticket]));
       } else {
-        AnswerFront(std::unexpected(first.error()));
+        AnswerFront(std::unexpected(before.error()));
       }
     }
     to_complete.notify_one();
@@ -194,24 +211,52 @@ Result<std::unique_ptr<Trail>> Trail::Open(const std::filesystem::path& folder,
   return std::unique_ptr<Trail>(new Trail(std::make_unique<State>(*std::move(file))));
 }
 
-void Trail::Record(Entry entry, Done done) {
+// Takes `done` only where there is room.
+bool Trail::Enqueue(std::vector<Entry> entries, Done& done, std::size_t places) {
   const Deadline deadline =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(kAuditTimeoutMs);
+  const std::lock_guard lock(state_->mutex);
+  if (state_->unanswered + entries.size() > places) return false;
+  state_->unanswered += entries.size();
+  // The completion thread sleeps without an end while nobody waits.
+  if (state_->waiting.empty()) state_->to_complete.notify_one();
+  for (Entry& entry : entries) {
+    state_->waiting.push_back({state_->next_ticket++, deadline, std::move(entry), {}});
+  }
+  state_->waiting.back().done = std::move(done);
+  state_->to_write.notify_one();
+  return true;
+}
+
+void Trail::Record(Entry entry, Done done) {
   const std::size_t places =
       entry.outcome == Outcome::kDenied ? kMaxWaitingDenials : kMaxWaitingLines;
-  {
-    const std::lock_guard lock(state_->mutex);
-    if (state_->unanswered < places) {
-      ++state_->unanswered;
-      state_->waiting.push_back(
-          {state_->next_ticket++, deadline, std::move(entry), std::move(done)});
-      // The completion thread sleeps without an end while nobody waits.
-      if (state_->waiting.size() == 1) state_->to_complete.notify_one();
-      state_->to_write.notify_one();
-      return;
-    }
+  std::vector<Entry> entries;
+  entries.push_back(std::move(entry));
+  if (!Enqueue(std::move(entries), done, places)) {
+    done(Fail(Code::kExhausted, "too many audit lines wait for the disk"));
   }
-  done(Fail(Code::kExhausted, "too many audit lines wait for the disk"));
+}
+
+Result<void> Trail::RecordCommits(std::uint64_t epoch,
+                                  std::span<const storage::Committed> commits) {
+  if (commits.empty()) return {};
+  std::vector<Entry> entries;
+  entries.reserve(commits.size());
+  for (const storage::Committed& commit : commits) {
+    entries.push_back(EntryOf(commit.act, {epoch, commit.generation}));
+  }
+  std::promise<Result<Recorded>> answer;
+  std::future<Result<Recorded>> answered = answer.get_future();
+  Done done = [answer = std::move(answer)](Result<Recorded> result) mutable {
+    answer.set_value(std::move(result));
+  };
+  if (!Enqueue(std::move(entries), done, kMaxWaitingLines)) {
+    return Fail(Code::kUnavailable, "too many audit lines wait for those of a commit");
+  }
+  Result<Recorded> recorded = answered.get();
+  if (!recorded) return Fail(std::move(recorded));
+  return {};
 }
 
 Result<Recorded> Trail::RecordAndWait(Entry entry) {
@@ -263,6 +308,24 @@ Result<Verdict> Trail::Verify() const {
   return verdict;
 }
 
+Entry EntryOf(storage::Act act, storage::Position position) {
+  Entry entry{std::move(act)};
+  entry.outcome = entry.code.empty() ? Outcome::kAllowed : Outcome::kFailed;
+  entry.position = position;
+  return entry;
+}
+
+storage::Ledger::Record RecorderOf(Trail& trail) {
+  return [&trail](std::uint64_t epoch, std::span<const storage::Committed> committed) {
+    return trail.RecordCommits(epoch, committed);
+  };
+}
+
+storage::Position Trail::Head() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->end.head;
+}
+
 std::uint64_t Trail::LastSequence() const {
   const std::lock_guard lock(state_->mutex);
   return state_->end.sequence;
@@ -270,26 +333,9 @@ std::uint64_t Trail::LastSequence() const {
 
 Result<Verdict> VerifyFile(const std::filesystem::path& folder,
                            const crypto::SecretBytes& audit_key) {
-  if (audit_key.Size() != crypto::kKeySize) {
-    return Fail(Code::kInvalid, "the key to verify the audit trail has another size");
-  }
-  const std::filesystem::path path = folder / kTrailFileName;
-  // O_NONBLOCK: opening a pipe must not wait for its writer.
-  const int number = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (number < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) {
-      return Fail(Code::kInvalid, "there is no audit trail", Subject::Path(path.string()));
-    }
-    return Fail(Code::kUnavailable, "the audit trail cannot be opened for verification",
-                Subject::Path(path.string()));
-  }
-  const OpenFile file(number);
-  struct stat status {};
-  if (::fstat(number, &status) != 0 || !S_ISREG(status.st_mode)) {
-    return Fail(Code::kInvalid, "the audit trail to verify is not a regular file",
-                Subject::Path(path.string()));
-  }
-  return VerifyLines(audit_key, number, static_cast<std::uint64_t>(status.st_size));
+  Result<RestingTrail> trail = OpenResting(folder, audit_key);
+  if (!trail) return Fail(std::move(trail));
+  return VerifyLines(audit_key, trail->file->Number(), trail->size_bytes);
 }
 
 }  // namespace oauthvault::audit

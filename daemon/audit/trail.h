@@ -6,6 +6,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,9 @@
 #include "crypto/error.h"
 #include "crypto/secret.h"
 #include "daemon/audit/file_calls.h"
+#include "storage/tables/act.h"
+#include "storage/tables/ledger.h"
+#include "storage/tables/rows.h"
 
 namespace oauthvault::audit {
 
@@ -25,23 +29,19 @@ enum class Outcome : std::uint8_t {
 /// The word of the line: `allowed`, `denied`, `failed`.
 std::string_view NameOf(Outcome outcome);
 
-/// What one line says. Values never; every text is an id, a fixed word or a public name.
-/// AUDIT.md lists the fields of the line.
-struct Entry {
-  std::string act;        ///< the method or the step: `Credentials.Reveal`, `attempt.create`
-  std::string principal;  ///< canonical text; `-` when unknown
-  std::string right;      ///< `reveal`, ..
+/// What one line says: an act, and how it ended. Values never; every text is an id, a fixed word or
+/// a public name. AUDIT.md lists the fields of the line. `code` is the error code's name, or the
+/// reason, when not allowed.
+struct Entry : storage::Act {
   Outcome outcome = Outcome::kDenied;
-  std::string project;    ///< empty where there is none; likewise below
-  std::string component;
-  std::string oauth_id;
-  std::string object;     ///< another id the act is about: grant, identity, account, connection
-  std::uint64_t version = 0;     ///< record version; 0 where there is none
-  std::uint64_t generation = 0;  ///< the store's, as known when the line was made
-  std::string code;       ///< the error code's name, when not allowed
-  std::string peer;       ///< `unix:` or `ip:port`
-  std::string request_id;
+  /// Where the line tells of a commit: where the store stands with it. Absent: it tells of none,
+  /// and has the position of the line before.
+  std::optional<storage::Position> position;
 };
+
+/// The line about something that was committed at `position`: allowed, or failed where it has a
+/// code.
+Entry EntryOf(storage::Act act, storage::Position position);
 
 /// A field of an entry has at most this many bytes; longer ones are cut and end in `~`.
 inline constexpr std::size_t kMaxEntryFieldSize = 1024;
@@ -127,6 +127,12 @@ class Trail {
   /// The same for callers that may wait.
   Result<Recorded> RecordAndWait(Entry entry);
 
+  /// Records the lines about commits of `epoch`, in the order of their generations, with one write
+  /// and one sync: all of them or none. May be asked again with the same commits, also while the
+  /// disk still has the lines of the time before: a commit that has its line gets no second one.
+  /// Waits at most kAuditTimeoutMs. Errors: Unavailable, also when the queue is full.
+  Result<void> RecordCommits(std::uint64_t epoch, std::span<const storage::Committed> commits);
+
   /// Lines with a sequence > `after`, oldest first, at most `limit` (1 to kMaxShownLines). They are
   /// not verified. Errors: Invalid (limit), Unavailable (cannot be read).
   Result<std::vector<Line>> Show(std::uint64_t after, std::size_t limit) const;
@@ -138,12 +144,19 @@ class Trail {
   /// The sequence of the last durable line.
   std::uint64_t LastSequence() const;
 
+  /// Where the store stands by the last durable line: the last commit that has one.
+  storage::Position Head() const;
+
  private:
   struct State;
   explicit Trail(std::unique_ptr<State> state);
   static Recorded MakeRecorded(std::uint64_t sequence) { return Recorded(sequence); }
+  bool Enqueue(std::vector<Entry> entries, Done& done, std::size_t places);
   std::unique_ptr<State> state_;
 };
+
+/// What a ledger records its commits with: RecordCommits. `trail` outlives it.
+storage::Ledger::Record RecorderOf(Trail& trail);
 
 /// A line must be durable within this time, or its caller is refused.
 inline constexpr std::int64_t kAuditTimeoutMs = 1000;

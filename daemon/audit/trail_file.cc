@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "crypto/sealed.h"
+#include "crypto/sabotage.h"
 #include "daemon/audit/line.h"
 
 namespace oauthvault::audit {
@@ -143,8 +144,11 @@ Result<void> TrailFile::FindEnd(std::shared_ptr<OpenFile> file) {
   if (tail->good_bytes != 0) {
     const std::optional<Link> link = VerifyLine(audit_key_, tail->last_line);
     if (!link) return Fail(Code::kCorrupt, "the last line of the audit trail does not verify");
+    const std::optional<storage::Position> head = PositionOf(tail->last_line);
+    if (!head) return Fail(Code::kCorrupt, "the last line of the audit trail has no position");
     end_.sequence = link->sequence;
     end_.hash = HashLine(tail->last_line);
+    end_.head = *head;
   }
   const std::uint64_t cut_bytes = *size_bytes - tail->good_bytes;
   if (cut_bytes != 0 &&
@@ -220,7 +224,7 @@ Result<void> TrailFile::StartNewFile(std::string_view reason) {
   Result<std::shared_ptr<OpenFile>> file = OpenLocked(O_CREAT | O_EXCL);
   if (!file) return Fail(std::move(file));
   std::string line =
-      EncodeLine(audit_key_, BeginEntry(reason), end_.sequence + 1, clock_(), end_.hash);
+      EncodeLine(audit_key_, BeginEntry(reason), end_.head, end_.sequence + 1, clock_(), end_.hash);
   const std::string hash = HashLine(line);
   line += '\n';
   if (!WriteAll(**file, line) || calls_.fdatasync((*file)->Number()) != 0 ||
@@ -229,7 +233,7 @@ Result<void> TrailFile::StartNewFile(std::string_view reason) {
     ::unlink(path_.c_str());
     return Fail(Code::kUnavailable, "a new audit trail cannot be begun");
   }
-  end_ = {*std::move(file), line.size(), end_.sequence + 1, hash};
+  end_ = {*std::move(file), line.size(), end_.sequence + 1, hash, end_.head};
   return {};
 }
 
@@ -313,8 +317,10 @@ Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
   std::string text;
   std::uint64_t sequence = end_.sequence;
   std::string hash = end_.hash;
+  storage::Position head = end_.head;
   const auto add = [&](const Entry& entry) {
-    const std::string line = EncodeLine(audit_key_, entry, ++sequence, clock_(), hash);
+    if (entry.position) head = *entry.position;
+    const std::string line = EncodeLine(audit_key_, entry, head, ++sequence, clock_(), hash);
     hash = HashLine(line);
     text.append(line).append("\n");
   };
@@ -326,7 +332,8 @@ Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
   Result<void> appended;
   if (!WriteAll(*end_.file, text)) {
     appended = Refuse("the audit line cannot be written");
-  } else if (calls_.fdatasync(end_.file->Number()) != 0) {
+  } else if (!crypto::IsSabotaged(crypto::Sabotage::kReplyBeforeAudit) &&
+             calls_.fdatasync(end_.file->Number()) != 0) {
     appended = Refuse("the audit line cannot be synced");
   } else if (!Untouched(size_bytes)) {
     // Durable, but nowhere that anybody would look.
@@ -337,6 +344,7 @@ Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
   end_.size_bytes = size_bytes;
   end_.sequence = sequence;
   end_.hash = std::move(hash);
+  end_.head = head;
   return first;
 }
 

@@ -40,6 +40,7 @@ struct TrailEnd {
   std::uint64_t size_bytes = 0;
   std::uint64_t sequence = 0;  ///< of the last line
   std::string hash;            ///< of the last line
+  storage::Position head;      ///< of the last line
 };
 
 /// The file of a trail and the end of its chain: what is appended either becomes durable as a

@@ -1,8 +1,13 @@
 #include "daemon/audit/verification.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <optional>
 #include <string>
 
+#include "crypto/sealed.h"
 #include "daemon/audit/line.h"
 #include "daemon/audit/line_reader.h"
 
@@ -13,6 +18,7 @@ namespace {
 struct Expected {
   std::uint64_t sequence = 1;
   std::optional<std::string> previous = std::string(kNoPrevious);  // unknown after a damaged line
+  storage::Position at_least = {};
 };
 
 std::optional<Text> ProblemOf(const Link& link, const Expected& expected, bool first) {
@@ -28,6 +34,31 @@ std::optional<Text> ProblemOf(const Link& link, const Expected& expected, bool f
 }
 
 }  // namespace
+
+Result<RestingTrail> OpenResting(const std::filesystem::path& folder,
+                                 const crypto::SecretBytes& audit_key) {
+  if (audit_key.Size() != crypto::kKeySize) {
+    return Fail(Code::kInvalid, "the key to verify the audit trail has another size");
+  }
+  const std::filesystem::path path = folder / kTrailFileName;
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  const int number = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (number < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return Fail(Code::kInvalid, "there is no audit trail", Subject::Path(path.string()));
+    }
+    return Fail(Code::kUnavailable, "the audit trail cannot be opened for verification",
+                Subject::Path(path.string()));
+  }
+  RestingTrail trail{std::make_unique<const OpenFile>(number), 0};
+  struct stat status {};
+  if (::fstat(number, &status) != 0 || !S_ISREG(status.st_mode)) {
+    return Fail(Code::kInvalid, "the audit trail to verify is not a regular file",
+                Subject::Path(path.string()));
+  }
+  trail.size_bytes = static_cast<std::uint64_t>(status.st_size);
+  return trail;
+}
 
 void AddProblem(Verdict& verdict, std::uint64_t line_number, Text what) {
   if (verdict.problems.size() < kMaxProblems) {
@@ -59,12 +90,16 @@ Result<Verdict> VerifyLines(const crypto::SecretBytes& audit_key, int file,
       expected.previous.reset();
       continue;
     }
+    const std::optional<storage::Position> position = PositionOf(reader.Text());
     if (const auto problem = ProblemOf(*link, expected, verdict.lines == 1)) {
       AddProblem(verdict, verdict.lines, *problem);
+    } else if (!position || *position < expected.at_least) {
+      AddProblem(verdict, verdict.lines, "the line has no position, or one before the line before");
     }
     if (verdict.first_sequence == 0) verdict.first_sequence = link->sequence;
     verdict.last_sequence = link->sequence;
-    expected = {link->sequence + 1, HashLine(reader.Text())};
+    expected = {link->sequence + 1, HashLine(reader.Text()),
+                position.value_or(expected.at_least)};
   }
   if (verdict.lines == 0) AddProblem(verdict, 1, "the trail is empty: its first line is missing");
   return verdict;

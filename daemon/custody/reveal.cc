@@ -119,7 +119,6 @@ void Reveal(access::Permit permit, const OauthId& id, const access::Caller& call
   entry.oauth_id = id.Str();
   entry.peer = caller.peer;
   entry.request_id = caller.request_id;
-  entry.generation = store.GetEngine().Generation();
 
   Result<Reader::Found> found = Reader::Read(store, *project, *component, id);
   if (!found) {

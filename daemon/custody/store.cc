@@ -55,6 +55,12 @@ Result<Pair> PairOf(const access::Permit& permit) {
   return Pair{std::move(*project), std::move(*component)};
 }
 
+void NameIn(storage::Act& act, const Pair& pair, const OauthId& id) {
+  act.project = pair.project.Str();
+  act.component = pair.component.Str();
+  act.oauth_id = id.Str();
+}
+
 }  // namespace
 
 Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
@@ -65,6 +71,9 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
   if (!pair) return Fail(std::move(pair));
   auto project = store.Get<storage::Project>(storage::Project::Names(pair->project));
   if (!project) return Fail(std::move(project));
+  if (project->row.shredding_at_s != 0) {
+    return Fail(Code::kNotFound, "the project is being shredded", pair->project);
+  }
   auto component = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));
 
@@ -97,6 +106,8 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
   if (!credentials.app_secret.Empty()) {
     secrets.app_secret = std::move(credentials.app_secret).Take();
   }
+  NameIn(batch.GetAct(), *pair, row.id);
+  batch.GetAct().version = *standing ? (*standing)->version + 1 : 1;
   if (*standing) {
     batch.Replace(row, (*standing)->version, std::move(secrets));
   } else {
@@ -107,9 +118,10 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
 
 Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
                                                   NewCredentials credentials, IfThere if_there,
-                                                  storage::Store& store, std::int64_t now_s) {
+                                                  storage::Act act, storage::Store& store,
+                                                  std::int64_t now_s) {
   const OauthId id = credentials.id;
-  storage::Batch batch;
+  storage::Batch batch(std::move(act));
   if (auto ok = AddToBatch(batch, permit, std::move(credentials), if_there, store, now_s); !ok) {
     return Fail(std::move(ok));
   }
@@ -122,13 +134,16 @@ Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
       storage::Credentials::Names(pair->project, pair->component, id));
 }
 
-Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Store& store) {
+Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Act act,
+                    storage::Store& store) {
   auto pair = PairOf(permit);
   if (!pair) return Fail(std::move(pair));
   auto standing = store.Get<storage::Credentials>(
       storage::Credentials::Names(pair->project, pair->component, id));
   if (!standing) return Fail(std::move(standing));
-  storage::Batch batch;
+  NameIn(act, *pair, id);
+  act.version = standing->version;
+  storage::Batch batch(std::move(act));
   batch.Remove(standing->row, standing->version);
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));

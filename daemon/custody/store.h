@@ -30,7 +30,8 @@ struct NewCredentials {
 
 enum class IfThere : std::uint8_t { kReplace, kRefuse };
 
-/// Adds the change to `batch`, so that it can be committed with others (an attempt's state).
+/// Adds the change to `batch`, so that it can be committed with others (an attempt's state); the
+/// act of the batch gets what it is about.
 /// `permit` is for store on the pair. The component and the project must be registered. `#data` is
 /// kept byte for byte; creator and time are set here; the endpoint and client that they were
 /// granted through are copied from the component.
@@ -40,12 +41,15 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
                         NewCredentials credentials, IfThere if_there, const storage::Store& store,
                         std::int64_t now_s);
 
-/// Stores at once. Errors: as AddToBatch, and Exhausted.
+/// Stores at once; `act` says who and why, what it is about is added. Errors: as AddToBatch, and
+/// Exhausted. After Unavailable they may be stored.
 Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
                                                   NewCredentials credentials, IfThere if_there,
-                                                  storage::Store& store, std::int64_t now_s);
+                                                  storage::Act act, storage::Store& store,
+                                                  std::int64_t now_s);
 
-/// Removes them. Errors: NotFound, Conflict, Unavailable.
-Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Store& store);
+/// Removes them; `act` as with Put. Errors: NotFound, Conflict, Unavailable.
+Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Act act,
+                    storage::Store& store);
 
 }  // namespace oauthvault::custody

@@ -63,8 +63,7 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
                                                          const ComponentId& id,
                                                          ComponentFields fields,
                                                          IfRegistered if_registered,
-                                                         const access::Principal& by,
-                                                         std::int64_t now_s) {
+                                                         storage::Act act, std::int64_t now_s) {
   auto standing = store.Find<storage::Component>(storage::Component::Names(id));
   if (!standing) return Fail(std::move(standing));
   if (*standing && if_registered == IfRegistered::kRefuse) {
@@ -80,7 +79,7 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
     secrets = std::move(*kept);
   } else {
     component.created_at_s = now_s;
-    component.created_by = by.Str();
+    component.created_by = act.principal;
   }
   Take(fields.title, component.title);
   Take(fields.oauth_version, component.oauth_version);
@@ -103,7 +102,9 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
   }
   if (auto ok = Check(component); !ok) return Fail(std::move(ok));
 
-  storage::Batch batch;
+  act.component = id.Str();
+  act.version = *standing ? (*standing)->version + 1 : 1;
+  storage::Batch batch(std::move(act));
   if (*standing) {
     batch.Replace(component, (*standing)->version, std::move(secrets));
   } else {
@@ -115,7 +116,7 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
   return store.Get<storage::Component>(storage::Component::Names(id));
 }
 
-Result<void> RemoveComponent(storage::Store& store, const ComponentId& id) {
+Result<void> RemoveComponent(storage::Store& store, const ComponentId& id, storage::Act act) {
   auto component = store.Get<storage::Component>(storage::Component::Names(id));
   if (!component) return Fail(std::move(component));
   // Credentials are listed by project, so each project is asked.
@@ -143,7 +144,9 @@ Result<void> RemoveComponent(storage::Store& store, const ComponentId& id) {
     }
     page_token = grants->next;
   } while (!page_token.empty());
-  storage::Batch batch;
+  act.component = id.Str();
+  act.version = component->version;
+  storage::Batch batch(std::move(act));
   batch.Remove(component->row, component->version);
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));

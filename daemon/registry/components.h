@@ -37,10 +37,9 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
                                                          const ComponentId& id,
                                                          ComponentFields fields,
                                                          IfRegistered if_registered,
-                                                         const access::Principal& by,
-                                                         std::int64_t now_s);
+                                                         storage::Act act, std::int64_t now_s);
 
 /// Errors: NotFound; Conflict while some project holds credentials for it or a grant names it.
-Result<void> RemoveComponent(storage::Store& store, const ComponentId& id);
+Result<void> RemoveComponent(storage::Store& store, const ComponentId& id, storage::Act act);
 
 }  // namespace oauthvault::registry

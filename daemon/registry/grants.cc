@@ -26,6 +26,16 @@ Result<void> MustExist(const storage::Store& store, std::string_view text) {
   return {};
 }
 
+// What a line about a grant says.
+storage::Act ActAbout(const storage::Grant& grant, std::span<const std::string> rights,
+                      storage::Act act) {
+  act.project = grant.project;
+  act.component = grant.component;
+  act.object = grant.principal;
+  for (const std::string& right : rights) act.object.append(" ").append(right);
+  return act;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Grants>> Grants::Load(storage::Store& store) {
@@ -47,16 +57,40 @@ Result<void> Grants::Swap() {
     }
     page_token = page->next;
   } while (!page_token.empty());
-  in_force_.store(std::make_shared<const access::GrantTable>(std::move(rules)));
+  PutInForce(std::move(rules));
   return {};
+}
+
+void Grants::PutInForce(std::vector<access::GrantRule> rules) {
+  in_force_.store(std::make_shared<const access::GrantTable>(rules));
+  rules_ = std::move(rules);
+}
+
+// `changed`: the grant as the batch leaves it; without rights where the batch removes it.
+Result<void> Grants::Commit(storage::Batch batch, const storage::Grant& changed) {
+  auto committed = store_.Commit(std::move(batch));
+  if (committed) return Swap();
+  if (committed.error().GetCode() == Code::kUnavailable) {
+    std::vector<access::GrantRule> narrowed = rules_;
+    for (access::GrantRule& rule : narrowed) {
+      if (rule.principal != changed.principal || rule.project != changed.project ||
+          rule.component != changed.component) {
+        continue;
+      }
+      std::erase_if(rule.rights, [&](access::Right right) {
+        return std::ranges::find(changed.rights, access::NameOf(right)) == changed.rights.end();
+      });
+    }
+    PutInForce(std::move(narrowed));
+  }
+  return Fail(std::move(committed));
 }
 
 Result<storage::Stored<storage::Grant>> Grants::Add(const access::Principal& principal,
                                                     std::string_view project,
                                                     std::string_view component,
                                                     const std::vector<access::Right>& rights,
-                                                    const access::Principal& by,
-                                                    std::int64_t now_s) {
+                                                    storage::Act act, std::int64_t now_s) {
   if (auto ok = access::CheckGrant(principal, project, component, rights); !ok) {
     return Fail(std::move(ok));
   }
@@ -74,32 +108,50 @@ Result<storage::Stored<storage::Grant>> Grants::Add(const access::Principal& pri
   std::sort(grant.rights.begin(), grant.rights.end());
   grant.rights.erase(std::unique(grant.rights.begin(), grant.rights.end()), grant.rights.end());
   grant.created_at_s = now_s;
-  grant.created_by = by.Str();
+  grant.created_by = act.principal;
+  act = ActAbout(grant, grant.rights, std::move(act));
 
   const std::lock_guard lock(changing_);
   auto standing = store_.Find<storage::Grant>(grant.Names());
   if (!standing) return Fail(std::move(standing));
-  storage::Batch batch;
+  storage::Batch batch(std::move(act));
   if (*standing) {
     batch.Replace(grant, (*standing)->version);
   } else {
     batch.Insert(grant);
   }
-  if (auto committed = store_.Commit(std::move(batch)); !committed) {
+  if (auto committed = Commit(std::move(batch), grant); !committed) {
     return Fail(std::move(committed));
   }
-  if (auto swapped = Swap(); !swapped) return Fail(std::move(swapped));
   return store_.Get<storage::Grant>(grant.Names());
 }
 
 Result<void> Grants::Remove(const access::Principal& principal, const std::string& project,
-                            const std::string& component) {
+                            const std::string& component, storage::Act act) {
+  storage::Grant grant;
+  grant.principal = principal.Str();
+  grant.project = project;
+  grant.component = component;
+  return RemoveExact(grant, std::move(act));
+}
+
+Result<void> Grants::RemoveExact(const storage::Grant& grant, storage::Act act) {
   const std::lock_guard lock(changing_);
-  auto standing =
-      store_.Get<storage::Grant>(storage::Grant::Names(principal.Str(), project, component));
+  auto standing = store_.Get<storage::Grant>(grant.Names());
   if (!standing) return Fail(std::move(standing));
-  storage::Batch batch;
+  storage::Batch batch(ActAbout(grant, {}, std::move(act)));
   batch.Remove(standing->row, standing->version);
+  storage::Grant removed = standing->row;
+  removed.rights.clear();
+  return Commit(std::move(batch), removed);
+}
+
+Result<void> Grants::ReplaceExact(const storage::Grant& grant, storage::Act act) {
+  const std::lock_guard lock(changing_);
+  auto standing = store_.Get<storage::Grant>(grant.Names());
+  if (!standing) return Fail(std::move(standing));
+  storage::Batch batch(ActAbout(grant, grant.rights, std::move(act)));
+  batch.Replace(grant, standing->version);
   if (auto committed = store_.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));
   }

@@ -16,7 +16,9 @@
 namespace oauthvault::registry {
 
 /// The grants: sealed rows, opened once into an immutable table that is swapped at commit, before
-/// the reply that announces the change. Deciding costs a look-up. Threads: any.
+/// the reply that announces the change. Deciding costs a look-up. A change that is answered
+/// Unavailable may stand all the same: what it takes away is gone at once, what it gives comes into
+/// force with the next change or start, which is not before its audit line. Threads: any.
 class Grants {
  public:
   /// Opens all grants. Errors: Corrupt (a grant's row; the daemon does not start on a guess),
@@ -32,18 +34,25 @@ class Grants {
   Result<storage::Stored<storage::Grant>> Add(const access::Principal& principal,
                                               std::string_view project, std::string_view component,
                                               const std::vector<access::Right>& rights,
-                                              const access::Principal& by, std::int64_t now_s);
+                                              storage::Act act, std::int64_t now_s);
 
   /// Acts on the next call. Errors: NotFound, Conflict, Unavailable.
   Result<void> Remove(const access::Principal& principal, const std::string& project,
-                      const std::string& component);
+                      const std::string& component, storage::Act act);
+  /// The same for a grant as it stands in a row.
+  Result<void> RemoveExact(const storage::Grant& grant, storage::Act act);
+  /// Puts a grant in the place of the one with its names. Errors: as Remove.
+  Result<void> ReplaceExact(const storage::Grant& grant, storage::Act act);
 
  private:
   explicit Grants(storage::Store& store) : store_(store) {}
   Result<void> Swap();
+  Result<void> Commit(storage::Batch batch, const storage::Grant& changed);
+  void PutInForce(std::vector<access::GrantRule> rules);
 
   storage::Store& store_;
-  std::mutex changing_;  // one change at a time: commit and swap belong together
+  std::mutex changing_;  // one change at a time: commit and swap belong together; guards rules_
+  std::vector<access::GrantRule> rules_;  // those of the table in force
   std::atomic<std::shared_ptr<const access::GrantTable>> in_force_;
 };
 

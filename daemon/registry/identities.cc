@@ -30,7 +30,7 @@ Result<void> CreateAuthority(storage::Store& store, const std::string& trust_dom
   if (!material) return Fail(std::move(material));
   storage::Secrets secrets;
   secrets.data = std::move(material->key).Take();
-  storage::Batch batch;
+  storage::Batch batch(storage::Act{.act = "init", .principal = "-", .object = trust_domain});
   batch.Insert(storage::Authority{trust_domain, std::move(material->certificate_pem), now_s},
                std::move(secrets));
   if (auto committed = store.Commit(std::move(batch)); !committed) {
@@ -64,7 +64,7 @@ Result<std::unique_ptr<Identities>> Identities::Load(storage::Store& store,
 }
 
 Result<Identities::Issued> Identities::Issue(std::string_view path, std::string_view csr_pem,
-                                             std::int64_t ttl_s, const access::Principal& by,
+                                             std::int64_t ttl_s, storage::Act act,
                                              std::int64_t now_s) {
   const std::string spiffe_id = "spiffe://" + trust_domain_ + "/" + std::string(path);
   auto principal = access::Principal::FromSpiffeId(spiffe_id, trust_domain_);
@@ -78,8 +78,9 @@ Result<Identities::Issued> Identities::Issue(std::string_view path, std::string_
   if (!issued) return Fail(std::move(issued));
 
   const storage::Identity identity{issued->serial,       principal->Str(), issued->issued_at_s,
-                                   issued->expires_at_s, 0,                by.Str()};
-  storage::Batch batch;
+                                   issued->expires_at_s, 0,                act.principal};
+  act.object = identity.serial + " " + identity.principal;
+  storage::Batch batch(std::move(act));
   batch.Insert(identity);
   if (auto committed = store_.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));
@@ -90,21 +91,22 @@ Result<Identities::Issued> Identities::Issue(std::string_view path, std::string_
 }
 
 Result<storage::Stored<storage::Identity>> Identities::Revoke(const std::string& serial,
+                                                              storage::Act act,
                                                               std::int64_t now_s) {
   auto standing = store_.Get<storage::Identity>(storage::Identity::Names(serial));
   if (!standing) return Fail(std::move(standing));
-  if (standing->row.revoked_at_s != 0) return standing;
   storage::Identity revoked = standing->row;
-  revoked.revoked_at_s = now_s;
-  storage::Batch batch;
+  if (revoked.revoked_at_s == 0) revoked.revoked_at_s = now_s;
+  act.object = revoked.serial + " " + revoked.principal;
+  storage::Batch batch(std::move(act));
   batch.Replace(revoked, standing->version);
-  if (auto committed = store_.Commit(std::move(batch)); !committed) {
-    return Fail(std::move(committed));
-  }
-  {
+  auto committed = store_.Commit(std::move(batch));
+  // One that is Unavailable may stand all the same.
+  if (committed || committed.error().GetCode() == Code::kUnavailable) {
     const std::lock_guard lock(guard_);
     revoked_.insert(serial);
   }
+  if (!committed) return Fail(std::move(committed));
   return store_.Get<storage::Identity>(revoked.Names());
 }
 

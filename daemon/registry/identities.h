@@ -39,11 +39,11 @@ class Identities {
   /// registered project and component. `ttl_s` 0 means the default.
   /// Errors: Invalid (path, CSR, ttl), NotFound (project, component), Unavailable.
   Result<Issued> Issue(std::string_view path, std::string_view csr_pem, std::int64_t ttl_s,
-                       const access::Principal& by, std::int64_t now_s);
+                       storage::Act act, std::int64_t now_s);
 
-  /// Acts on the next call. Revoking twice is not an error. Errors: NotFound, Conflict,
-  /// Unavailable.
-  Result<storage::Stored<storage::Identity>> Revoke(const std::string& serial,
+  /// Acts on the next call, also where it is answered Unavailable, for it may stand then. Revoking
+  /// twice is not an error. Errors: NotFound, Conflict, Unavailable.
+  Result<storage::Stored<storage::Identity>> Revoke(const std::string& serial, storage::Act act,
                                                     std::int64_t now_s);
 
   /// Whether the certificate may be used: issued here, not revoked. Expiry is the door's check.

@@ -38,29 +38,31 @@ Result<void> CheckText(const std::string& text, Text field) {
 Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      storage::Store& store, const ProjectId& id,
                                                      std::string title,
-                                                     const access::Principal& by,
-                                                     std::int64_t now_s) {
+                                                     storage::Act act, std::int64_t now_s) {
   if (auto ok = CheckText(title, "title"); !ok) return Fail(std::move(ok));
   // The key first: a row without its key could never be opened, a key without rows does no harm.
   if (auto made = keyring.EnsureKek(crypto::Owner::Project(id.Str())); !made) {
     return Fail(std::move(made));
   }
-  storage::Batch batch;
-  batch.Insert(storage::Project{id, std::move(title), now_s, by.Str()});
+  storage::Project project{id, std::move(title), now_s, act.principal};
+  act.project = id.Str();
+  storage::Batch batch(std::move(act));
+  batch.Insert(project);
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));
   }
   return store.Get<storage::Project>(storage::Project::Names(id));
 }
 
-Result<void> RemoveProject(storage::Store& store, const ProjectId& id) {
+Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::Act act) {
   auto project = store.Get<storage::Project>(storage::Project::Names(id));
   if (!project) return Fail(std::move(project));
   if (auto ok = MustBeEmpty<storage::Credentials>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Attempt>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Connection>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Grant>(store, id); !ok) return ok;
-  storage::Batch batch;
+  act.project = id.Str();
+  storage::Batch batch(std::move(act));
   batch.Remove(project->row, project->version);
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));

@@ -16,11 +16,10 @@ namespace oauthvault::registry {
 Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      storage::Store& store, const ProjectId& id,
                                                      std::string title,
-                                                     const access::Principal& by,
-                                                     std::int64_t now_s);
+                                                     storage::Act act, std::int64_t now_s);
 
 /// Errors: NotFound; Conflict while it holds credentials, attempts, connections or grants.
-Result<void> RemoveProject(storage::Store& store, const ProjectId& id);
+Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::Act act);
 
 /// Free text from outside: valid UTF-8 without control characters, at most kMaxTextSize bytes.
 /// Errors: Invalid, with `field` as subject.

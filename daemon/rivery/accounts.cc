@@ -32,8 +32,7 @@ Result<void> CheckProjects(const storage::Store& store, const std::vector<std::s
 
 Result<storage::Stored<storage::Account>> SetAccount(storage::Store& store, const AccountId& id,
                                                      AccountFields fields, const Reach& reach,
-                                                     const access::Principal& by,
-                                                     std::int64_t now_s) {
+                                                     storage::Act act, std::int64_t now_s) {
   auto standing = store.Find<storage::Account>(storage::Account::Names(id));
   if (!standing) return Fail(std::move(standing));
   if (!*standing && (!fields.base_url || !fields.token || !fields.projects)) {
@@ -62,9 +61,11 @@ Result<storage::Stored<storage::Account>> SetAccount(storage::Store& store, cons
     secrets = std::move(*kept);
   }
   account.updated_at_s = now_s;
-  account.updated_by = by.Str();
+  account.updated_by = act.principal;
 
-  storage::Batch batch;
+  act.object = id.Str();
+  act.version = *standing ? (*standing)->version + 1 : 1;
+  storage::Batch batch(std::move(act));
   if (*standing) {
     batch.Replace(account, (*standing)->version, std::move(secrets));
   } else {

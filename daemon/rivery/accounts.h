@@ -31,7 +31,7 @@ struct AccountFields {
 /// Unavailable.
 Result<storage::Stored<storage::Account>> SetAccount(storage::Store& store, const AccountId& id,
                                                      AccountFields fields, const Reach& reach,
-                                                     const access::Principal& by,
+                                                     storage::Act act,
                                                      std::int64_t now_s);
 
 /// An account opened for one call: its URL and its token.

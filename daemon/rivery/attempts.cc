@@ -151,6 +151,8 @@ struct Attempts::State {
     // it would cut the settle time short.
     std::optional<Steady::time_point> unclear_since = {};
     bool sent_before = false;  // a create left already, and was not found
+    // A change of state over this version was answered Unavailable, and may stand: nobody was told.
+    std::optional<std::uint64_t> doubted_version = {};
   };
   std::mutex moving;  // one change of state at a time, so that watchers hear of them in order
   std::mutex guard;   // guards jobs and stopping
@@ -167,19 +169,18 @@ struct Attempts::State {
 
   // Commits `next` over `standing`, with whatever `batch` holds beside it, and tells the watchers.
   Result<StoredAttempt> Move(const StoredAttempt& standing, storage::Attempt next,
-                             storage::Secrets secrets = {}, storage::Batch batch = {}) {
+                             storage::Batch batch, storage::Secrets secrets = {}) {
     if (!MayBe(standing.row.state, next.state)) std::abort();
     const std::lock_guard one_at_a_time(moving);
     next.updated_at_s = clock();
     batch.Replace(next, standing.version, std::move(secrets));
     if (auto committed = store.Commit(std::move(batch)); !committed) {
+      if (committed.error().GetCode() == Code::kUnavailable) {
+        WithJob(next.id, [&](Job& job) { job.doubted_version = standing.version; });
+      }
       return Fail(std::move(committed));
     }
-    {
-      const std::lock_guard lock(watch_guard);
-      const auto [begin, end] = watchers.equal_range(next.id);
-      for (auto watcher = begin; watcher != end; ++watcher) watcher->second.second(next);
-    }
+    TellWatchers(next);
     if (IsFinal(next)) {
       const std::lock_guard lock(guard);
       jobs.erase(next.id);
@@ -187,23 +188,42 @@ struct Attempts::State {
     return store.Get<storage::Attempt>(next.Names());
   }
 
+  void TellWatchers(const storage::Attempt& row) {
+    const std::lock_guard lock(watch_guard);
+    const auto [begin, end] = watchers.equal_range(row.id);
+    for (auto watcher = begin; watcher != end; ++watcher) watcher->second.second(row);
+  }
+
+  // Where an attempt stands. A change of its state that was doubted and did come about is told now.
+  Result<StoredAttempt> Look(const AttemptId& id, const crypto::RowNames& names) {
+    const std::lock_guard one_at_a_time(moving);
+    auto attempt = store.Get<storage::Attempt>(names);
+    if (!attempt) return attempt;
+    bool untold = false;
+    WithJob(id, [&](Job& job) {
+      const auto doubted = std::exchange(job.doubted_version, std::nullopt);
+      untold = doubted && attempt->version > *doubted;
+      if (attempt->row.state != AttemptState::kStarted) job.fetched.reset();
+    });
+    if (untold) TellWatchers(attempt->row);
+    return attempt;
+  }
+
   Result<StoredAttempt> MoveTo(const StoredAttempt& standing, AttemptState state) {
     storage::Attempt next = standing.row;
     next.state = state;
-    return Move(standing, std::move(next));
+    return Move(standing, std::move(next), storage::Batch(ActFor(standing.row, ActTo(state))));
   }
 
-  // Ends an attempt, with a line in the trail first. `reason` is one of the words that the contract
-  // lists. The link goes with it.
+  // Ends an attempt. `reason` is one of the words that the contract lists. The link goes with it.
   void End(const StoredAttempt& standing, std::string_view reason) {
     storage::Attempt next = standing.row;
     next.state = AttemptState::kFailed;
     next.failure = reason;
-    audit::Entry entry = EntryFor(standing.row, "attempt.end");
-    entry.outcome = audit::Outcome::kFailed;
-    entry.code = reason;
-    if (!trail.RecordAndWait(std::move(entry))) return PutOff(standing.row.id);
-    if (auto moved = Move(standing, std::move(next)); !moved) PutOff(standing.row.id);
+    storage::Act act = ActFor(standing.row, "attempt.end");
+    act.code = reason;
+    auto moved = Move(standing, std::move(next), storage::Batch(std::move(act)));
+    if (!moved) PutOff(standing.row.id);
   }
 
   // Ends an attempt whose next step `error` forbids; an outage here is waited for.
@@ -216,38 +236,29 @@ struct Attempts::State {
 
   // --- the trail --------------------------------------------------------------------------------
 
-  audit::Entry EntryFor(const storage::Attempt& row, std::string_view act) const {
-    audit::Entry entry;
-    entry.act = act;
-    entry.principal = row.principal;
-    entry.project = row.project.Str();
-    entry.component = row.component.Str();
-    entry.oauth_id = row.oauth_id.Str();
-    entry.object = row.id.Str();
-    entry.generation = store.GetEngine().Generation();
-    entry.peer = "rivery";
-    entry.request_id = row.id.Str();
-    entry.outcome = audit::Outcome::kAllowed;
-    return entry;
+  static storage::Act ActFor(const storage::Attempt& row, std::string_view act) {
+    return {.act = std::string(act),
+            .principal = row.principal,
+            .project = row.project.Str(),
+            .component = row.component.Str(),
+            .oauth_id = row.oauth_id.Str(),
+            .object = row.id.Str(),
+            .peer = "rivery",
+            .request_id = row.id.Str()};
   }
+
+  // A change of state that is not told by another line.
+  static std::string ActTo(AttemptState state) { return "attempt." + std::string(NameOf(state)); }
 
   // The line before the first call of an attempt: its calls send the API token, and later the
   // link's parts back to where they came from. False: put off.
   bool Announce(const storage::Attempt& row, access::Right right) {
-    audit::Entry entry = EntryFor(row, "attempt.start");
+    audit::Entry entry{ActFor(row, "attempt.start")};
+    entry.outcome = audit::Outcome::kAllowed;
     entry.right = access::NameOf(right);
     if (trail.RecordAndWait(std::move(entry))) return true;
     PutOff(row.id);
     return false;
-  }
-
-  // The line after a commit that obtained something. The commit stands, whatever the trail does.
-  void RecordDone(audit::Entry entry) {
-    const std::string act = entry.act;
-    const std::string attempt = entry.request_id;
-    if (trail.RecordAndWait(std::move(entry))) return;
-    spdlog::error("a commit stands and its line could not be written act={} attempt={}", act,
-                  attempt);
   }
 
   // --- the driver -------------------------------------------------------------------------------
@@ -321,7 +332,7 @@ struct Attempts::State {
   }
 
   void Step(const AttemptId& id, const crypto::RowNames& names) {
-    auto attempt = store.Get<storage::Attempt>(names);
+    auto attempt = Look(id, names);
     if (!attempt) {
       spdlog::error("an attempt cannot be read attempt={} code={}", id.Str(),
                     NameOf(attempt.error().GetCode()));
@@ -381,7 +392,10 @@ struct Attempts::State {
     next.expires_at_s = clock() + attempt.row.validity_s;
     storage::Secrets secrets;
     secrets.data = JoinLink(*started);
-    if (!Move(attempt, std::move(next), std::move(secrets))) return PutOff(attempt.row.id);
+    storage::Batch batch(ActFor(attempt.row, ActTo(AttemptState::kStarted)));
+    if (!Move(attempt, std::move(next), std::move(batch), std::move(secrets))) {
+      return PutOff(attempt.row.id);
+    }
     Again(attempt.row.id, settings.poll_interval);
   }
 
@@ -458,7 +472,9 @@ struct Attempts::State {
       credentials.foreign_client_id =
           registry::CheckText(fetched.client_id, "client_id") ? fetched.client_id : std::string();
     }
-    storage::Batch batch;
+    storage::Act act = ActFor(attempt.row, "attempt.store");
+    act.right = access::NameOf(access::Right::kStore);
+    storage::Batch batch(std::move(act));
     auto added = custody::AddToBatch(batch, *permit, std::move(credentials),
                                      custody::IfThere::kReplace, store, clock());
     if (!added) {
@@ -468,14 +484,11 @@ struct Attempts::State {
     storage::Attempt next = attempt.row;
     next.state = AttemptState::kStored;
     next.expires_at_s = 0;
-    auto moved = Move(attempt, std::move(next), {}, std::move(batch));
+    auto moved = Move(attempt, std::move(next), std::move(batch));
     if (!moved) {
       if (passes(moved.error())) return Fail(std::move(moved));
       return End(attempt, "credentials_refused"), Result<void>();
     }
-    audit::Entry entry = EntryFor(moved->row, "attempt.store");
-    entry.right = access::NameOf(access::Right::kStore);
-    RecordDone(std::move(entry));
     if (!IsFinal(moved->row)) Again(attempt.row.id, Steady::duration(0));
     return {};
   }
@@ -558,7 +571,8 @@ struct Attempts::State {
     for (const RemoteConnection& remote : *listed) {
       if (remote.name == stored.row.connection_name) next.known_ids.push_back(remote.id);
     }
-    auto creating = Move(stored, std::move(next));
+    auto creating = Move(stored, std::move(next),
+                         storage::Batch(ActFor(stored.row, ActTo(AttemptState::kCreating))));
     if (!creating) return PutOff(stored.row.id);
 
     auto created = client.Create(endpoint, type, stored.row.connection_name, *body);
@@ -662,31 +676,32 @@ struct Attempts::State {
     connection.connection_type = connection_type;
     connection.written_version = written_version;
     connection.created_at_s = connection.updated_at_s = clock();
-    storage::Batch batch;
+    const bool adopted = attempt.row.state == AttemptState::kUnclear;
+    storage::Act act = ActFor(attempt.row, adopted ? "attempt.adopted" : "attempt.created");
+    act.right = access::NameOf(access::Right::kConnect);
+    act.object = remote.id;
+    act.version = written_version;
+    storage::Batch batch(std::move(act));
     batch.Insert(connection);
     storage::Attempt next = attempt.row;
     next.state = AttemptState::kCreated;
     next.connection_id = remote.id;
-    auto moved = Move(attempt, std::move(next), {}, std::move(batch));
-    if (!moved) return PutOff(attempt.row.id);
-    const bool adopted = attempt.row.state == AttemptState::kUnclear;
-    audit::Entry entry = EntryFor(moved->row, adopted ? "attempt.adopted" : "attempt.created");
-    entry.right = access::NameOf(access::Right::kConnect);
-    entry.object = remote.id;
-    entry.version = written_version;
-    RecordDone(std::move(entry));
+    if (!Move(attempt, std::move(next), std::move(batch))) PutOff(attempt.row.id);
   }
 
   // --- orders -----------------------------------------------------------------------------------
 
   Result<StoredAttempt> Order(const access::Permit& permit, const rivery::Order& order,
-                              bool authorize, bool connect) {
+                              bool authorize, bool connect, storage::Act act) {
     auto project = ProjectId::Parse(permit.Where().project);
     if (!project) return Fail(std::move(project));
     auto component_id = ComponentId::Parse(permit.Where().component);
     if (!component_id) return Fail(std::move(component_id));
     auto registered = store.Get<storage::Project>(storage::Project::Names(*project));
     if (!registered) return Fail(std::move(registered));
+    if (registered->row.shredding_at_s != 0) {
+      return Fail(Code::kNotFound, "the attempt's project is being shredded", *project);
+    }
     auto component = store.Get<storage::Component>(storage::Component::Names(*component_id));
     if (!component) return Fail(std::move(component));
     if (component->row.rivery_datasource_id.empty() ||
@@ -731,12 +746,15 @@ struct Attempts::State {
         return Fail(Code::kExhausted, "too many attempts are unfinished; cancel some");
       }
     }
-    storage::Batch batch;
+    act.object = attempt.id.Str();
+    storage::Batch batch(std::move(act));
     batch.Insert(attempt);
-    if (auto committed = store.Commit(std::move(batch)); !committed) {
-      return Fail(std::move(committed));
+    auto committed = store.Commit(std::move(batch));
+    // One that is Unavailable may stand, and then goes on as it would at the next start.
+    if (committed || committed.error().GetCode() == Code::kUnavailable) {
+      Schedule(*id, attempt.Names(), Steady::duration(0));
     }
-    Schedule(*id, attempt.Names(), Steady::duration(0));
+    if (!committed) return Fail(std::move(committed));
     return store.Get<storage::Attempt>(attempt.Names());
   }
 
@@ -794,12 +812,13 @@ void Attempts::Stop() {
 
 Result<StoredAttempt> Attempts::Authorize(const access::Permit& to_store,
                                           const std::optional<access::Permit>& to_connect,
-                                          const Order& order) {
-  return state_->Order(to_store, order, true, to_connect.has_value());
+                                          const Order& order, storage::Act act) {
+  return state_->Order(to_store, order, true, to_connect.has_value(), std::move(act));
 }
 
-Result<StoredAttempt> Attempts::Connect(const access::Permit& to_connect, const Order& order) {
-  return state_->Order(to_connect, order, false, true);
+Result<StoredAttempt> Attempts::Connect(const access::Permit& to_connect, const Order& order,
+                                        storage::Act act) {
+  return state_->Order(to_connect, order, false, true, std::move(act));
 }
 
 Result<Attempts::Link> Attempts::GetLink(const access::Permit& permit, const AttemptId& id) const {
@@ -815,7 +834,8 @@ Result<Attempts::Link> Attempts::GetLink(const access::Permit& permit, const Att
   return Link{std::move(parts->auth_uri), attempt->row.expires_at_s};
 }
 
-Result<StoredAttempt> Attempts::Cancel(const access::Permit& permit, const AttemptId& id) {
+Result<StoredAttempt> Attempts::Cancel(const access::Permit& permit, const AttemptId& id,
+                                       storage::Act act) {
   for (int tries = 0; tries < kMaxCancelTries; ++tries) {
     auto attempt = state_->Find(permit, id);
     if (!attempt) return Fail(std::move(attempt));
@@ -826,7 +846,7 @@ Result<StoredAttempt> Attempts::Cancel(const access::Permit& permit, const Attem
     storage::Attempt next = attempt->row;
     next.state = AttemptState::kFailed;
     next.failure = "cancelled";
-    auto cancelled = state_->Move(*attempt, std::move(next));
+    auto cancelled = state_->Move(*attempt, std::move(next), storage::Batch(act));
     // The driver came first: what may be done now, its new state says.
     if (cancelled || cancelled.error().GetCode() != Code::kConflict) return cancelled;
   }

@@ -91,10 +91,10 @@ class Attempts {
   /// the project's to use. Errors: Invalid, NotFound, Denied, Exhausted, Unavailable.
   Result<storage::Stored<storage::Attempt>> Authorize(
       const access::Permit& to_store, const std::optional<access::Permit>& to_connect,
-      const Order& order);
+      const Order& order, storage::Act act);
   /// The credentials must be stored. Errors: as Authorize.
   Result<storage::Stored<storage::Attempt>> Connect(const access::Permit& to_connect,
-                                                    const Order& order);
+                                                    const Order& order, storage::Act act);
 
   /// Where a person consents; whoever has it can do so.
   struct Link {
@@ -108,7 +108,7 @@ class Attempts {
   /// Ends an attempt that is new, started, or stored before its create, as failed(cancelled).
   /// Errors: NotFound, Stale (ended, or a create is on its way), Unavailable.
   Result<storage::Stored<storage::Attempt>> Cancel(const access::Permit& permit,
-                                                   const AttemptId& id);
+                                                   const AttemptId& id, storage::Act act);
 
   /// Calls `changed` after each commit of the attempt, from the thread that committed, until the
   /// returned token ends. `changed` must not block. The token may outlive the attempt, not this.

@@ -102,7 +102,15 @@ Result<storage::Stored<storage::Connection>> Connections::Update(
 
   updated.written_version = written_version;
   updated.updated_at_s = now_s;
-  storage::Batch batch;
+  storage::Batch batch(storage::Act{.act = "connection.updated",
+                                    .principal = caller.who.Str(),
+                                    .project = project->Str(),
+                                    .component = component->Str(),
+                                    .oauth_id = updated.oauth_id.Str(),
+                                    .object = connection_id,
+                                    .version = written_version,
+                                    .peer = caller.peer,
+                                    .request_id = caller.request_id});
   batch.Replace(updated, standing->version);
   if (auto committed = store_.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));

@@ -40,9 +40,8 @@ grpc::ServerUnaryReactor* AccountsService::Set(grpc::CallbackServerContext* call
           fields.projects.emplace(asked.projects().begin(), asked.projects().end());
         }
         auto account = rivery::SetAccount(store_, *id, std::move(fields), reach_,
-                                          admitted.caller.who, edge_.NowS());
+                                          admitted.ForCommit(), edge_.NowS());
         if (!account) return Fail(std::move(account));
-        admitted.entry.version = account->version;
         Write(account->row, answer);
         return {};
       });

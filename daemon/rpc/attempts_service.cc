@@ -185,9 +185,9 @@ grpc::ServerUnaryReactor* AttemptsService::Authorize(grpc::CallbackServerContext
           if (!permit) return Fail(std::move(permit));
           to_connect = std::move(*permit);
         }
-        auto attempt = attempts_.Authorize(admitted.permit, to_connect, *order);
+        auto attempt =
+            attempts_.Authorize(admitted.permit, to_connect, *order, admitted.ForCommit());
         if (!attempt) return Fail(std::move(attempt));
-        admitted.entry.object = attempt->row.id.Str();
         Write(attempt->row, answer);
         return {};
       });
@@ -202,9 +202,8 @@ grpc::ServerUnaryReactor* AttemptsService::Connect(grpc::CallbackServerContext* 
         auto order = OrderOf(asked.account(), asked.oauth_id());
         if (!order) return Fail(std::move(order));
         order->connection_name = asked.connection_name();
-        auto attempt = attempts_.Connect(admitted.permit, *order);
+        auto attempt = attempts_.Connect(admitted.permit, *order, admitted.ForCommit());
         if (!attempt) return Fail(std::move(attempt));
-        admitted.entry.object = attempt->row.id.Str();
         Write(attempt->row, answer);
         return {};
       });
@@ -294,7 +293,8 @@ grpc::ServerUnaryReactor* AttemptsService::Cancel(grpc::CallbackServerContext* c
                        auto id = AttemptId::Parse(asked.id());
                        if (!id) return Fail(std::move(id));
                        admitted.entry.object = id->Str();
-                       auto attempt = attempts_.Cancel(admitted.permit, *id);
+                       auto attempt =
+                           attempts_.Cancel(admitted.permit, *id, admitted.ForCommit());
                        if (!attempt) return Fail(std::move(attempt));
                        Write(attempt->row, answer);
                        return {};

@@ -84,10 +84,9 @@ grpc::ServerUnaryReactor* CredentialsService::Store(grpc::CallbackServerContext*
             crypto::AppSecret(crypto::SecretBytes::CopyOf(asked.app_secret()));
         auto stored = custody::Put(
             admitted.permit, std::move(credentials),
-            asked.must_be_new() ? custody::IfThere::kRefuse : custody::IfThere::kReplace, store_,
-            edge_.NowS());
+            asked.must_be_new() ? custody::IfThere::kRefuse : custody::IfThere::kReplace,
+            admitted.ForCommit(), store_, edge_.NowS());
         if (!stored) return Fail(std::move(stored));
-        admitted.entry.version = stored->version;
         Write(*stored, answer);
         return {};
       });
@@ -204,7 +203,7 @@ grpc::ServerUnaryReactor* CredentialsService::Delete(grpc::CallbackServerContext
                      [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
                        auto id = OauthId::Parse(asked.id());
                        if (!id) return Fail(std::move(id));
-                                      return custody::Delete(admitted.permit, *id, store_);
+                       return custody::Delete(admitted.permit, *id, admitted.ForCommit(), store_);
                      });
 }
 

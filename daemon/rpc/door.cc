@@ -107,6 +107,12 @@ Result<Descriptor> ListenTcp(const std::string& listen_at) {
   return listener;
 }
 
+Result<Descriptor> Duplicate(const Descriptor& listener) {
+  Descriptor copy(fcntl(listener.Get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return Fail(Code::kUnavailable, "no descriptor for a second door");
+  return copy;
+}
+
 std::string BoundAddress(const Descriptor& listener) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;

@@ -33,6 +33,8 @@ class Descriptor {
 /// Listens on `address:port` (IPv4, or IPv6 in brackets). Port 0 takes a free one.
 /// Errors: Invalid (the address), Unavailable (it cannot be bound).
 Result<Descriptor> ListenTcp(const std::string& listen);
+/// A second descriptor of the same listener, for one who takes it along. Errors: Unavailable.
+Result<Descriptor> Duplicate(const Descriptor& listener);
 /// `ip:port` as bound.
 std::string BoundAddress(const Descriptor& listener);
 /// Listens on a unix socket of mode 0600. A socket that nobody answers on is replaced.

@@ -69,7 +69,6 @@ Result<void> Edge::RecordAfter(const Rule& rule, Admitted& admitted, Result<void
                   : denied ? audit::Outcome::kDenied
                            : audit::Outcome::kFailed;
   if (!told) entry.code = NameOf(told.error().GetCode());
-  entry.generation = store_.GetEngine().Generation();
   auto recorded = trail_.RecordAndWait(std::move(entry));
   if (!recorded) return Fail(std::move(recorded));
   return told;

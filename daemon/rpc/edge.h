@@ -3,6 +3,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,8 +31,15 @@ struct Admitted {
   access::Caller caller;
   /// The line about this call; the story fills oauth_id, object and version.
   audit::Entry entry;
-  /// Set by a story that recorded by itself, because a secret left.
+  /// Set by a story that recorded by itself, because a secret left or something was committed; a
+  /// failure after that gets a line of its own.
   bool recorded = false;
+
+  /// What the line about this call's commit says: the commit records it.
+  storage::Act ForCommit() {
+    recorded = true;
+    return entry;
+  }
 };
 
 /// The one place through which every call goes: who calls, what the method asks for, the decision,
@@ -115,7 +123,7 @@ class Edge {
     std::string id;
     if constexpr (requires { request.oauth_id(); }) {
       id = request.oauth_id();
-    } else if constexpr (requires { request.id(); }) {
+    } else if constexpr (requires { { request.id() } -> std::convertible_to<std::string>; }) {
       if (rule.act.starts_with("Credentials.")) id = request.id();
     }
     return IsValidId(id) ? id : std::string();

@@ -2,10 +2,154 @@
 
 #include <sodium.h>
 
-#include <string>
+#include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "crypto/locked_memory.h"
+#include "crypto/slots.h"
+#include "daemon/upkeep/backup.h"
+#include "daemon/upkeep/shredding.h"
+
 namespace oauthvault::rpc {
+namespace {
+
+struct KindWord {
+  crypto::SlotKind kind;
+  const char* word;
+};
+constexpr KindWord kKindWords[] = {
+    {crypto::SlotKind::kKeyFile, "key_file"},
+    {crypto::SlotKind::kPassphrase, "passphrase"},
+    {crypto::SlotKind::kShares, "shares"},
+};
+
+void Write(const crypto::Slot& slot, v1::Slot& message) {
+  message.set_id(slot.id);
+  message.set_label(slot.label);
+  for (const KindWord& known : kKindWords) {
+    if (known.kind == slot.kind) message.set_kind(known.word);
+  }
+  if (slot.kind == crypto::SlotKind::kShares) {
+    message.set_threshold(slot.shares.threshold);
+    message.set_total(slot.shares.total);
+  }
+}
+
+// The texts are secrets of people. They stand in a message, as they are shown once and on purpose;
+// the message's memory is wiped when it is freed.
+void Write(const crypto::AddedSlot& added, v1::AddSlotResponse& message) {
+  Write(added.slot, *message.mutable_slot());
+  for (const crypto::SecretBytes& text : added.texts) {
+    text.Expose([&](std::span<const std::uint8_t> bytes) {
+      message.add_texts(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    });
+  }
+}
+
+void Write(const storage::Backup& backup, v1::BackupInfo& message) {
+  message.set_folder(backup.folder);
+  message.set_at_s(backup.at_s);
+  message.set_restore_epoch(backup.position.epoch);
+  message.set_generation(backup.position.generation);
+  message.set_rows(backup.rows);
+  message.set_size_bytes(backup.size_bytes);
+}
+
+std::string TextOf(const crypto::Owner& owner) {
+  switch (owner.kind) {
+    case crypto::OwnerKind::kVault: return "vault";
+    case crypto::OwnerKind::kProject: return "project " + owner.name;
+    case crypto::OwnerKind::kComponent: return "component " + owner.name;
+  }
+  __builtin_unreachable();
+}
+
+Result<crypto::NewSlot> SlotOf(const v1::AddSlotRequest& asked) {
+  crypto::NewSlot wanted;
+  for (const KindWord& known : kKindWords) {
+    if (asked.kind() != known.word) continue;
+    wanted.kind = known.kind;
+    wanted.label = asked.label();
+    wanted.passphrase = crypto::SecretBytes::CopyOf(asked.passphrase());
+    // What does not fit is out of bounds, too.
+    wanted.threshold = static_cast<std::uint8_t>(std::min(asked.threshold(), 255u));
+    wanted.total = static_cast<std::uint8_t>(std::min(asked.total(), 255u));
+    return wanted;
+  }
+  return Fail(Code::kInvalid, "a slot's kind is key_file, passphrase or shares");
+}
+
+// The owner of a key that is to be rotated; nullopt: the root.
+Result<std::optional<crypto::Owner>> OwnerOf(const v1::RotateKeysRequest& asked) {
+  switch (asked.owner_case()) {
+    case v1::RotateKeysRequest::kRoot: return std::optional<crypto::Owner>();
+    case v1::RotateKeysRequest::kVault: return std::optional(crypto::Owner::Vault());
+    case v1::RotateKeysRequest::kProject: {
+      auto id = ProjectId::Parse(asked.project());
+      if (!id) return Fail(std::move(id));
+      return std::optional(crypto::Owner::Project(id->Str()));
+    }
+    case v1::RotateKeysRequest::kComponent: {
+      auto id = ComponentId::Parse(asked.component());
+      if (!id) return Fail(std::move(id));
+      return std::optional(crypto::Owner::Component(id->Str()));
+    }
+    case v1::RotateKeysRequest::OWNER_NOT_SET: break;
+  }
+  return Fail(Code::kInvalid, "name whose key: the root, the vault, a project or a component");
+}
+
+// Holds the mutex, or says that somebody else does.
+Result<std::unique_lock<std::mutex>> Alone(std::mutex& mutex) {
+  std::unique_lock lock(mutex, std::try_to_lock);
+  if (!lock.owns_lock()) {
+    return Fail(Code::kConflict,
+                "a backup, a check, a shredding or a new root is under way; try again later");
+  }
+  return lock;
+}
+
+}  // namespace
+
+Result<void> OperationsService::WriteFacts(v1::StatusResponse& answer) const {
+  auto fill = parts_.store.GetEngine().GetFill();
+  if (!fill) return Fail(std::move(fill));
+  auto anchor = parts_.store.GetAnchor();
+  if (!anchor) return Fail(std::move(anchor));
+  const crypto::VaultId& id = parts_.keyring.Id();
+  std::string hex(2 * id.size() + 1, '\0');
+  sodium_bin2hex(hex.data(), hex.size(), id.data(), id.size());
+  hex.pop_back();
+  answer.set_vault_id(hex);
+  answer.set_generation(parts_.store.GetEngine().Generation());
+  answer.set_restore_epoch(anchor->position.epoch);
+  answer.set_audit_sequence(edge_.GetTrail().LastSequence());
+  answer.set_store_used_bytes(fill->used_bytes);
+  answer.set_store_capacity_bytes(fill->capacity_bytes);
+  answer.set_store_create_limit_bytes(fill->create_limit_bytes);
+  answer.set_read_only(fill->read_only);
+  answer.set_rows(anchor->all.rows);
+  answer.set_started_at_s(facts_.started_at_s);
+  answer.set_root_epoch(parts_.keyring.RootEpoch());
+  answer.set_address(facts_.address);
+  answer.set_keys_locked(crypto::KeysAreLocked());
+  const upkeep::LastCheck::State check = parts_.last_check.Get();
+  answer.set_check(check.word);
+  answer.set_checked_at_s(check.at_s);
+  return {};
+}
+
+// What opens the vault changes only behind a line that is durable; a second one says what it
+// became.
+Result<void> OperationsService::RecordFirst(const Admitted& admitted, std::string object) const {
+  audit::Entry entry = admitted.entry;
+  entry.object = "begin " + std::move(object);
+  entry.outcome = audit::Outcome::kAllowed;
+  auto recorded = edge_.GetTrail().RecordAndWait(std::move(entry));
+  if (!recorded) return Fail(std::move(recorded));
+  return {};
+}
 
 grpc::ServerUnaryReactor* OperationsService::Status(grpc::CallbackServerContext* call,
                                                     const v1::StatusRequest* request,
@@ -19,24 +163,252 @@ grpc::ServerUnaryReactor* OperationsService::Status(grpc::CallbackServerContext*
         answer.set_trust_domain(facts_.trust_domain);
         // The rest only for those who may operate; no line about who may not, it was not asked for.
         if (!access::Decide(admitted.caller.who, access::Right::kOperate, access::Scope::Vault(),
-                            *grants_.InForce())) {
+                            *parts_.grants.InForce())) {
           return {};
         }
-        auto fill = store_.GetEngine().GetFill();
+        return WriteFacts(answer);
+      });
+}
+
+grpc::ServerUnaryReactor* OperationsService::Unseal(grpc::CallbackServerContext* call,
+                                                    const v1::UnsealRequest* request,
+                                                    v1::UnsealResponse* response) {
+  return edge_.Serve(call, "Operations.Unseal", workers_, request, response,
+                     [](Admitted&, const auto&, auto&) -> Result<void> {
+                       return Fail(Code::kConflict, "the vault is not sealed");
+                     });
+}
+
+// The line is durable, and the answer on its way, before the sealing begins.
+grpc::ServerUnaryReactor* OperationsService::Seal(grpc::CallbackServerContext* call,
+                                                  const v1::SealRequest* request,
+                                                  v1::SealResponse* response) {
+  return edge_.Serve(call, "Operations.Seal", workers_, request, response,
+                     [this](Admitted& admitted, const auto&, auto&) -> Result<void> {
+                       admitted.entry.outcome = audit::Outcome::kAllowed;
+                       auto recorded = edge_.GetTrail().RecordAndWait(admitted.entry);
+                       if (!recorded) return Fail(std::move(recorded));
+                       admitted.recorded = true;
+                       seal_();
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::ListSlots(grpc::CallbackServerContext* call,
+                                                       const v1::ListSlotsRequest* request,
+                                                       v1::ListSlotsResponse* response) {
+  return edge_.Serve(call, "Operations.ListSlots", workers_, request, response,
+                     [this](Admitted&, const auto&, auto& answer) -> Result<void> {
+                       for (const crypto::Slot& slot : parts_.keyring.Slots()) {
+                         Write(slot, *answer.add_slots());
+                       }
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::AddSlot(grpc::CallbackServerContext* call,
+                                                     const v1::AddSlotRequest* request,
+                                                     v1::AddSlotResponse* response) {
+  return edge_.Serve(call, "Operations.AddSlot", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+                       auto wanted = SlotOf(asked);
+                       if (!wanted) return Fail(std::move(wanted));
+                       if (auto told = RecordFirst(admitted, asked.kind()); !told) return told;
+                       auto added = parts_.keyring.AddSlot(*wanted);
+                       if (!added) return Fail(std::move(added));
+                       admitted.entry.object =
+                           "slot:" + std::to_string(added->slot.id) + " " + asked.kind();
+                       Write(*added, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::ReissueSlot(grpc::CallbackServerContext* call,
+                                                         const v1::ReissueSlotRequest* request,
+                                                         v1::AddSlotResponse* response) {
+  return edge_.Serve(call, "Operations.ReissueSlot", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+                       const std::string from = "slot:" + std::to_string(asked.id());
+                       admitted.entry.object = from;
+                       if (auto told = RecordFirst(admitted, from); !told) return told;
+                       auto added = parts_.keyring.ReissueSlot(
+                           asked.id(), crypto::SecretBytes::CopyOf(asked.passphrase()));
+                       if (!added) return Fail(std::move(added));
+                       admitted.entry.object =
+                           from + " slot:" + std::to_string(added->slot.id);
+                       Write(*added, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::RemoveSlot(grpc::CallbackServerContext* call,
+                                                        const v1::RemoveSlotRequest* request,
+                                                        v1::RemoveSlotResponse* response) {
+  return edge_.Serve(call, "Operations.RemoveSlot", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+                       const std::string slot = "slot:" + std::to_string(asked.id());
+                       admitted.entry.object = slot;
+                       if (auto told = RecordFirst(admitted, slot); !told) return told;
+                       return parts_.keyring.RemoveSlot(asked.id());
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::RotateKeys(grpc::CallbackServerContext* call,
+                                                        const v1::RotateKeysRequest* request,
+                                                        v1::RotateKeysResponse* response) {
+  return edge_.Serve(call, "Operations.RotateKeys", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+                       auto owner = OwnerOf(asked);
+                       if (!owner) return Fail(std::move(owner));
+                       Result<std::uint32_t> version = 0;
+                       if (*owner) {
+                         admitted.entry.object = TextOf(**owner);
+                         version = parts_.rewrapper.Rotate(**owner, admitted.ForCommit());
+                       } else {
+                         admitted.entry.object = "root";
+                         auto alone = Alone(parts_.alone);
+                         if (!alone) return Fail(std::move(alone));
+                         if (auto told = RecordFirst(admitted, "root"); !told) return told;
+                         version = parts_.keyring.RotateRoot();
+                         if (version) {
+                           admitted.entry.object = "root epoch:" + std::to_string(*version);
+                         }
+                       }
+                       if (!version) return Fail(std::move(version));
+                       answer.set_version(*version);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::Rewrap(grpc::CallbackServerContext* call,
+                                                    const v1::RewrapRequest* request,
+                                                    v1::RewrapResponse* response) {
+  return edge_.Serve(call, "Operations.Rewrap", workers_, request, response,
+                     [this](Admitted& admitted, const auto&, auto& answer) -> Result<void> {
+                       auto owners = parts_.rewrapper.RewrapAll(admitted.entry);
+                       if (!owners) return Fail(std::move(owners));
+                       // Each owner's line stands; where there is none, this call gets its own.
+                       admitted.recorded = *owners != 0;
+                       answer.set_owners(*owners);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::KeysStatus(grpc::CallbackServerContext* call,
+                                                        const v1::KeysStatusRequest* request,
+                                                        v1::KeysStatusResponse* response) {
+  return edge_.Serve(call, "Operations.KeysStatus", workers_, request, response,
+                     [this](Admitted&, const auto&, auto& answer) -> Result<void> {
+                       const crypto::KeyCounts counts = parts_.keyring.Counts();
+                       answer.set_root_epoch(counts.epoch);
+                       answer.set_slots(static_cast<std::uint32_t>(counts.slots));
+                       answer.set_projects(static_cast<std::uint32_t>(counts.projects));
+                       answer.set_components(static_cast<std::uint32_t>(counts.components));
+                       answer.set_keys(static_cast<std::uint32_t>(counts.keks));
+                       for (const auto& job : parts_.rewrapper.Running()) {
+                         v1::Rewrapping* running = answer.add_rewrapping();
+                         running->set_owner(TextOf(job.owner));
+                         running->set_version(job.version);
+                         running->set_looked_at(job.looked_at);
+                         running->set_rewrapped(job.rewrapped);
+                         running->set_started_at_s(job.started_at_s);
+                       }
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::Backup(grpc::CallbackServerContext* call,
+                                                    const v1::BackupRequest* request,
+                                                    v1::BackupInfo* response) {
+  return edge_.Serve(call, "Operations.Backup", slow_workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+                       auto alone = Alone(parts_.alone);
+                       if (!alone) return Fail(std::move(alone));
+                       auto backup =
+                           upkeep::MakeBackup(asked.folder(), parts_.store, parts_.keyring,
+                                              admitted.ForCommit(), edge_.NowS(),
+                                              [this] { return breaking_off_.load(); });
+                       if (!backup) return Fail(std::move(backup));
+                       Write(*backup, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::ListBackups(grpc::CallbackServerContext* call,
+                                                         const v1::ListBackupsRequest* request,
+                                                         v1::ListBackupsResponse* response) {
+  return edge_.Serve(call, "Operations.ListBackups", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto page = parts_.store.template List<storage::Backup>(
+                           "", "", asked.page_token(), asked.page_size());
+                       if (!page) return Fail(std::move(page));
+                       for (const auto& stored : page->rows) {
+                         Write(stored.row, *answer.add_backups());
+                       }
+                       answer.set_next_page_token(page->next);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* OperationsService::Check(grpc::CallbackServerContext* call,
+                                                   const v1::CheckRequest* request,
+                                                   v1::CheckResponse* response) {
+  return edge_.Serve(
+      call, "Operations.Check", slow_workers_, request, response,
+      [this](Admitted&, const auto&, auto& answer) -> Result<void> {
+        auto alone = Alone(parts_.alone);
+        if (!alone) return Fail(std::move(alone));
+        auto fill = parts_.store.GetEngine().GetFill();
         if (!fill) return Fail(std::move(fill));
-        const crypto::VaultId& id = keyring_.Id();
-        std::string hex(2 * id.size() + 1, '\0');
-        sodium_bin2hex(hex.data(), hex.size(), id.data(), id.size());
-        hex.pop_back();
-        answer.set_vault_id(hex);
-        answer.set_generation(store_.GetEngine().Generation());
-        answer.set_audit_sequence(edge_.GetTrail().LastSequence());
-        answer.set_store_used_bytes(fill->used_bytes);
-        answer.set_store_capacity_bytes(fill->capacity_bytes);
-        answer.set_rows(fill->rows);
-        answer.set_started_at_s(facts_.started_at_s);
-        answer.set_root_epoch(keyring_.RootEpoch());
-        answer.set_address(facts_.address);
+        parts_.last_check.Begin();
+        auto checked = upkeep::RunLiveCheck(facts_.store_folder, facts_.keys_file, parts_.keyring,
+                                            upkeep::CheckPatience(fill->capacity_bytes),
+                                            [this] { return breaking_off_.load(); });
+        parts_.last_check.End(checked, edge_.NowS());
+        if (!checked) return Fail(std::move(checked));
+        answer.set_whole(checked->verdict == upkeep::CheckResult::Verdict::kWhole);
+        answer.set_rows(checked->rows);
+        answer.set_generation(checked->position.generation);
+        for (const auto& problem : checked->problems) {
+          v1::CheckProblem* one = answer.add_problems();
+          one->set_what(problem.what);
+          one->set_row_key(problem.row_key);
+        }
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* OperationsService::ShredProject(grpc::CallbackServerContext* call,
+                                                          const v1::ShredProjectRequest* request,
+                                                          v1::ShredProjectResponse* response) {
+  return edge_.Serve(
+      call, "Operations.ShredProject", slow_workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = ProjectId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        if (asked.confirm() != asked.id()) {
+          return Fail(Code::kInvalid, "shredding is for ever: name the project once more", *id);
+        }
+        admitted.entry.project = id->Str();
+        auto alone = Alone(parts_.alone);
+        if (!alone) return Fail(std::move(alone));
+        auto shredded = upkeep::ShredProject(parts_.keyring, parts_.store, parts_.grants, *id,
+                                             admitted.ForCommit(), edge_.NowS());
+        if (!shredded) return Fail(std::move(shredded));
+        answer.set_keys(shredded->keys);
+        answer.set_credentials(shredded->credentials);
+        answer.set_attempts(shredded->attempts);
+        answer.set_connections(shredded->connections);
+        answer.set_grants(shredded->grants);
+        for (const storage::Backup& backup : shredded->open_backups) {
+          Write(backup, *answer.add_open_backups());
+        }
+        for (const storage::Connection& connection : shredded->live_connections) {
+          auto* live = answer.add_live_connections();
+          live->set_account(connection.account.Str());
+          live->set_connection_id(connection.connection_id);
+          live->set_name(connection.name);
+        }
         return {};
       });
 }

@@ -86,7 +86,7 @@ grpc::ServerUnaryReactor* RegistryService::AddProject(grpc::CallbackServerContex
         if (!id) return Fail(std::move(id));
         admitted.entry.project = id->Str();
         auto project = registry::AddProject(keyring_, store_, *id, asked.title(),
-                                            admitted.caller.who, edge_.NowS());
+                                            admitted.ForCommit(), edge_.NowS());
         if (!project) return Fail(std::move(project));
         Write(project->row, answer);
         return {};
@@ -132,7 +132,7 @@ grpc::ServerUnaryReactor* RegistryService::RemoveProject(grpc::CallbackServerCon
                        auto id = ProjectId::Parse(asked.id());
                        if (!id) return Fail(std::move(id));
                        admitted.entry.project = id->Str();
-                       return registry::RemoveProject(store_, *id);
+                       return registry::RemoveProject(store_, *id, admitted.ForCommit());
                      });
 }
 
@@ -149,9 +149,8 @@ grpc::ServerUnaryReactor* RegistryService::SetComponent(grpc::CallbackServerCont
             store_, *id, FieldsOf(asked),
             asked.must_be_new() ? registry::IfRegistered::kRefuse
                                 : registry::IfRegistered::kChange,
-            admitted.caller.who, edge_.NowS());
+            admitted.ForCommit(), edge_.NowS());
         if (!component) return Fail(std::move(component));
-        admitted.entry.version = component->version;
         Write(*component, answer);
         return {};
       });
@@ -196,7 +195,7 @@ grpc::ServerUnaryReactor* RegistryService::RemoveComponent(
                        auto id = ComponentId::Parse(asked.id());
                        if (!id) return Fail(std::move(id));
                        admitted.entry.component = id->Str();
-                       return registry::RemoveComponent(store_, *id);
+                       return registry::RemoveComponent(store_, *id, admitted.ForCommit());
                      });
 }
 
@@ -218,15 +217,8 @@ grpc::ServerUnaryReactor* RegistryService::AddGrant(grpc::CallbackServerContext*
           rights.push_back(*right);
         }
         auto grant = grants_.Add(*principal, asked.project(), asked.component(), rights,
-                                 admitted.caller.who, edge_.NowS());
+                                 admitted.ForCommit(), edge_.NowS());
         if (!grant) return Fail(std::move(grant));
-        admitted.entry.project = grant->row.project;
-        admitted.entry.component = grant->row.component;
-        admitted.entry.object = grant->row.principal;
-        for (const std::string& right : grant->row.rights) {
-          admitted.entry.object += ' ';
-          admitted.entry.object += right;
-        }
         Write(grant->row, answer);
         return {};
       });
@@ -257,14 +249,8 @@ grpc::ServerUnaryReactor* RegistryService::RemoveGrant(grpc::CallbackServerConte
       [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
         auto principal = access::Principal::Parse(asked.principal(), identities_.TrustDomain());
         if (!principal) return Fail(std::move(principal));
-        if (auto removed = grants_.Remove(*principal, asked.project(), asked.component());
-            !removed) {
-          return removed;
-        }
-        admitted.entry.project = asked.project();
-        admitted.entry.component = asked.component();
-        admitted.entry.object = principal->Str();
-        return {};
+        return grants_.Remove(*principal, asked.project(), asked.component(),
+                              admitted.ForCommit());
       });
 }
 
@@ -275,10 +261,8 @@ grpc::ServerUnaryReactor* RegistryService::IssueIdentity(grpc::CallbackServerCon
       call, "Registry.IssueIdentity", workers_, request, response,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto issued = identities_.Issue(asked.path(), asked.csr_pem(), asked.ttl_s(),
-                                        admitted.caller.who, edge_.NowS());
+                                        admitted.ForCommit(), edge_.NowS());
         if (!issued) return Fail(std::move(issued));
-        admitted.entry.object =
-            issued->identity.row.serial + " " + issued->identity.row.principal;
         Write(issued->identity.row, *answer.mutable_identity());
         answer.set_certificate_pem(issued->certificate_pem);
         answer.set_ca_pem(identities_.Authority().CertificatePem());
@@ -311,9 +295,8 @@ grpc::ServerUnaryReactor* RegistryService::RevokeIdentity(grpc::CallbackServerCo
         if (!IsValidId(asked.serial())) {
           return Fail(Code::kInvalid, "a serial is hex digits, as `identity list` shows it");
         }
-        auto revoked = identities_.Revoke(asked.serial(), edge_.NowS());
+        auto revoked = identities_.Revoke(asked.serial(), admitted.ForCommit(), edge_.NowS());
         if (!revoked) return Fail(std::move(revoked));
-        admitted.entry.object = revoked->row.serial + " " + revoked->row.principal;
         Write(revoked->row, answer);
         return {};
       });

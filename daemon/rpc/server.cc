@@ -47,43 +47,93 @@ struct Server::State {
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_socket,
-                                              const registry::ServerIdentity& identity,
-                                              const std::string& ca_pem,
-                                              const std::vector<grpc::Service*>& services,
-                                              const Settings& settings) {
-  auto state = std::make_unique<State>();
+namespace {
+
+void SetLimits(grpc::ServerBuilder& builder, const Server::Settings& settings) {
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxRequestSize);
   builder.SetMaxSendMessageSize(kMaxAnswerSize);
   builder.AddChannelArgument("grpc.server_handshake_timeout_ms",
                              static_cast<int>(settings.handshake_timeout.count()));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataSize);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+}
+
+Acceptor AcceptorFor(grpc::ServerBuilder& builder,
+                     std::shared_ptr<grpc::ServerCredentials> credentials) {
   using grpc::ServerBuilder;
-  state->tcp_acceptor = builder.experimental().AddExternalConnectionAcceptor(
-      ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-      MutualTls(identity, ca_pem));
-  state->unix_acceptor = builder.experimental().AddExternalConnectionAcceptor(
-      ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-      grpc::experimental::LocalServerCredentials(UDS));
+  return builder.experimental().AddExternalConnectionAcceptor(
+      ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, std::move(credentials));
+}
+
+}  // namespace
+
+Result<void> Server::OpenUnixDoor(Descriptor unix_socket, const Settings& settings) {
+  auto door = Door::Open(std::move(unix_socket),
+                         {"door-unix", settings.max_connections, IsOwnUser,
+                          [raw = state_.get()](int fd) { HandOver(raw->unix_acceptor, fd); }});
+  if (!door) return Fail(std::move(door));
+  state_->unix_door = std::move(*door);
+  return {};
+}
+
+Result<void> Server::OpenTcpDoor(Descriptor tcp, Door::Settings settings) {
+  auto door = Door::Open(std::move(tcp), std::move(settings));
+  if (!door) return Fail(std::move(door));
+  state_->tcp_door = std::move(*door);
+  return {};
+}
+
+Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_socket,
+                                              const registry::ServerIdentity& identity,
+                                              const std::string& ca_pem,
+                                              const std::vector<grpc::Service*>& services,
+                                              const Settings& settings) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<State>()));
+  State* state = server->state_.get();
+  grpc::ServerBuilder builder;
+  SetLimits(builder, settings);
+  state->tcp_acceptor = AcceptorFor(builder, MutualTls(identity, ca_pem));
+  state->unix_acceptor =
+      AcceptorFor(builder, grpc::experimental::LocalServerCredentials(UDS));
   for (grpc::Service* service : services) builder.RegisterService(service);
   state->server = builder.BuildAndStart();
   if (state->server == nullptr) return Fail(Code::kUnavailable, "gRPC cannot start");
+  if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings); !opened) {
+    return Fail(std::move(opened));
+  }
+  auto opened = server->OpenTcpDoor(
+      std::move(tcp), {"door-tcp", settings.max_connections, nullptr,
+                       [state](int fd) { HandOver(state->tcp_acceptor, fd); }});
+  if (!opened) return Fail(std::move(opened));
+  return server;
+}
 
-  State* raw = state.get();
-  auto unix_door = Door::Open(
-      std::move(unix_socket),
-      {"door-unix", settings.max_connections, IsOwnUser,
-       [raw](int fd) { HandOver(raw->unix_acceptor, fd); }});
-  if (!unix_door) return Fail(std::move(unix_door));
-  state->unix_door = std::move(*unix_door);
-  auto tcp_door = Door::Open(std::move(tcp), {"door-tcp", settings.max_connections, nullptr,
-                                              [raw](int fd) { HandOver(raw->tcp_acceptor, fd); }});
-  if (!tcp_door) return Fail(std::move(tcp_door));
-  state->tcp_door = std::move(*tcp_door);
-  return std::unique_ptr<Server>(new Server(std::move(state)));
+Result<std::unique_ptr<Server>> Server::StartSealed(Descriptor tcp, Descriptor unix_socket,
+                                                    grpc::Service* service,
+                                                    grpc::CallbackGenericService* rest,
+                                                    const Settings& settings) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<State>()));
+  grpc::ServerBuilder builder;
+  SetLimits(builder, settings);
+  server->state_->unix_acceptor =
+      AcceptorFor(builder, grpc::experimental::LocalServerCredentials(UDS));
+  builder.RegisterService(service);
+  builder.RegisterCallbackGenericService(rest);
+  server->state_->server = builder.BuildAndStart();
+  if (server->state_->server == nullptr) {
+    return Fail(Code::kUnavailable, "gRPC cannot start for a sealed vault");
+  }
+  if (auto* health = server->state_->server->GetHealthCheckService()) {
+    health->SetServingStatus(false);
+  }
+  if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings); !opened) {
+    return Fail(std::move(opened));
+  }
+  auto opened = server->OpenTcpDoor(std::move(tcp), {"door-tcp", settings.max_connections,
+                                                     [](int) { return false; }, nullptr});
+  if (!opened) return Fail(std::move(opened));
+  return server;
 }
 
 Server::~Server() { Stop(std::chrono::milliseconds(0)); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/impl/codegen/service_type.h>
 
 #include <chrono>
@@ -40,6 +41,14 @@ class Server {
                                                const std::string& ca_pem,
                                                const std::vector<grpc::Service*>& services,
                                                const Settings& settings);
+
+  /// The doors of a sealed vault: TCP closes every connection at once, as the certificate is
+  /// sealed, too; the unix socket has `service`, and `rest` for every other method. Health says
+  /// NOT_SERVING. Errors: Unavailable.
+  static Result<std::unique_ptr<Server>> StartSealed(Descriptor tcp, Descriptor unix_socket,
+                                                     grpc::Service* service,
+                                                     grpc::CallbackGenericService* rest,
+                                                     const Settings& settings);
   ~Server();
 
   /// Health says NOT_SERVING, the doors close, calls under way finish within `patience`.
@@ -48,6 +57,8 @@ class Server {
  private:
   struct State;
   explicit Server(std::unique_ptr<State> state);
+  Result<void> OpenUnixDoor(Descriptor unix_socket, const Settings& settings);
+  Result<void> OpenTcpDoor(Descriptor tcp, Door::Settings settings);
   std::unique_ptr<State> state_;
 };
 

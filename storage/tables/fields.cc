@@ -47,29 +47,27 @@ crypto::SecretBytes FieldWriter::Take() && {
   return taken;
 }
 
-Result<FieldReader> FieldReader::Parse(const crypto::SecretBytes& bytes) {
-  return bytes.Expose([](std::span<const std::uint8_t> rest) -> Result<FieldReader> {
-    FieldReader reader;
-    std::uint8_t last = 0;
-    while (!rest.empty()) {
-      if (rest.size() < kHeadBytes) {
-        return Fail(Code::kCorrupt, "a row's fields end within a field's head");
-      }
-      const std::uint8_t number = rest[0];
-      if (number < last) return Fail(Code::kCorrupt, "a row's fields are not in rising order");
-      last = number;
-      const auto size_bytes = crypto::FromLittleEndian<std::uint32_t>(rest.subspan(1));
-      rest = rest.subspan(kHeadBytes);
-      if (size_bytes > rest.size()) {
-        return Fail(Code::kCorrupt, "a row's fields end within a field");
-      }
-      const std::span<const std::uint8_t> value = rest.first(size_bytes);
-      // An equal number goes behind its like, so a list keeps its order.
-      reader.fields_.emplace(number, std::string(value.begin(), value.end()));
-      rest = rest.subspan(size_bytes);
+Result<FieldReader> FieldReader::Parse(std::span<const std::uint8_t> rest) {
+  FieldReader reader;
+  std::uint8_t last = 0;
+  while (!rest.empty()) {
+    if (rest.size() < kHeadBytes) {
+      return Fail(Code::kCorrupt, "a row's fields end within a field's head");
     }
-    return reader;
-  });
+    const std::uint8_t number = rest[0];
+    if (number < last) return Fail(Code::kCorrupt, "a row's fields are not in rising order");
+    last = number;
+    const auto size_bytes = crypto::FromLittleEndian<std::uint32_t>(rest.subspan(1));
+    rest = rest.subspan(kHeadBytes);
+    if (size_bytes > rest.size()) {
+      return Fail(Code::kCorrupt, "a row's fields end within a field");
+    }
+    const std::span<const std::uint8_t> value = rest.first(size_bytes);
+    // An equal number goes behind its like, so a list keeps its order.
+    reader.fields_.emplace(number, std::string(value.begin(), value.end()));
+    rest = rest.subspan(size_bytes);
+  }
+  return reader;
 }
 
 std::string FieldReader::Text(std::uint8_t number) const {

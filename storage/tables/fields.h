@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "crypto/error.h"
@@ -33,6 +34,8 @@ class FieldWriter {
 
   /// All of it, for sealing; what the writer held is wiped.
   crypto::SecretBytes Take() &&;
+  /// The same of what is not secret.
+  std::vector<std::uint8_t> TakeBytes() && { return std::move(bytes_); }
 
  private:
   std::vector<std::uint8_t> bytes_;
@@ -43,7 +46,10 @@ class FieldWriter {
 class FieldReader {
  public:
   /// Errors: Corrupt when the bytes are no list of fields in rising order.
-  static Result<FieldReader> Parse(const crypto::SecretBytes& bytes);
+  static Result<FieldReader> Parse(std::span<const std::uint8_t> bytes);
+  static Result<FieldReader> Parse(const crypto::SecretBytes& bytes) {
+    return bytes.Expose([](std::span<const std::uint8_t> plain) { return Parse(plain); });
+  }
 
   /// One field each, by its number; Texts: all of that number, in order.
   std::string Text(std::uint8_t number) const;

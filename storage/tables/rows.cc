@@ -1,14 +1,23 @@
 #include "storage/tables/rows.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <string_view>
+
+#include "crypto/fields.h"
 
 namespace oauthvault::storage {
 namespace {
 
 // Field numbers, one enumeration a table. They are stored: a number is never given to another
 // meaning. FORMAT.md lists them.
-enum class ProjectField : std::uint8_t { kId = 1, kTitle = 2, kCreatedAt = 3, kCreatedBy = 4 };
+enum class ProjectField : std::uint8_t {
+  kId = 1,
+  kTitle = 2,
+  kCreatedAt = 3,
+  kCreatedBy = 4,
+  kShreddingAt = 5,
+};
 
 enum class ComponentField : std::uint8_t {
   kId = 1,
@@ -105,6 +114,35 @@ enum class ConnectionField : std::uint8_t {
 
 enum class AuthorityField : std::uint8_t { kTrustDomain = 1, kCertificate = 2, kCreatedAt = 3 };
 
+enum class AnchorField : std::uint8_t {
+  kEpoch = 1,
+  kGeneration = 2,
+  kPreviousEpoch = 3,
+  kPreviousGeneration = 4,
+  kActs = 5,
+  kRows = 6,
+  kSetHash = 7,
+  kKeyChanges = 8,
+};
+
+enum class SummaryField : std::uint8_t { kPrefix = 1, kRows = 2, kSetHash = 3 };
+
+enum class BackupField : std::uint8_t {
+  kFolder = 1,
+  kAt = 2,
+  kEpoch = 3,
+  kGeneration = 4,
+  kRows = 5,
+  kSize = 6,
+};
+
+enum class RewrappingField : std::uint8_t {
+  kOwnerKind = 1,
+  kOwnerName = 2,
+  kStartedAt = 3,
+  kStartedBy = 4,
+};
+
 template <class Field>
 constexpr std::uint8_t Number(Field field) {
   return static_cast<std::uint8_t>(field);
@@ -123,6 +161,23 @@ Result<T> IdIn(const FieldReader& fields, Field field) {
 
 bool IsIdOrAny(std::string_view text) { return text == "*" || IsValidId(text); }
 
+template <class Field>
+void PutTally(FieldWriter& fields, Field rows, Field set_hash, const Tally& tally) {
+  fields.Put(Number(rows), tally.rows);
+  fields.Put(Number(set_hash), crypto::AsField(tally.set_hash));
+}
+
+template <class Field>
+Result<Tally> TallyIn(const FieldReader& fields, Field rows, Field set_hash) {
+  const std::string hash = fields.Text(Number(set_hash));
+  Tally tally{.rows = fields.Number(Number(rows))};
+  if (hash.size() != tally.set_hash.size()) {
+    return Fail(Code::kCorrupt, "a row's set hash has a wrong size");
+  }
+  std::copy(hash.begin(), hash.end(), tally.set_hash.begin());
+  return tally;
+}
+
 }  // namespace
 
 void Project::Encode(FieldWriter& fields) const {
@@ -131,6 +186,7 @@ void Project::Encode(FieldWriter& fields) const {
   fields.Put(Number(kTitle), title);
   fields.Put(Number(kCreatedAt), created_at_s);
   fields.Put(Number(kCreatedBy), created_by);
+  fields.Put(Number(kShreddingAt), shredding_at_s);
 }
 
 Result<Project> Project::Decode(const FieldReader& fields) {
@@ -142,6 +198,7 @@ Result<Project> Project::Decode(const FieldReader& fields) {
       .title = fields.Text(Number(kTitle)),
       .created_at_s = fields.Signed(Number(kCreatedAt)),
       .created_by = fields.Text(Number(kCreatedBy)),
+      .shredding_at_s = fields.Signed(Number(kShreddingAt)),
   };
 }
 
@@ -413,6 +470,101 @@ Result<Authority> Authority::Decode(const FieldReader& fields) {
       .trust_domain = fields.Text(Number(kTrustDomain)),
       .certificate_pem = fields.Text(Number(kCertificate)),
       .created_at_s = fields.Signed(Number(kCreatedAt)),
+  };
+}
+
+void Tally::Add(const std::array<std::uint8_t, 32>& element) {
+  ++rows;
+  for (std::size_t i = 0; i < element.size(); ++i) set_hash[i] ^= element[i];
+}
+
+void Tally::TakeOut(const std::array<std::uint8_t, 32>& element) {
+  Add(element);
+  rows -= 2;
+}
+
+void Anchor::Encode(FieldWriter& fields) const {
+  using enum AnchorField;
+  fields.Put(Number(kEpoch), position.epoch);
+  fields.Put(Number(kGeneration), position.generation);
+  fields.Put(Number(kPreviousEpoch), previous.epoch);
+  fields.Put(Number(kPreviousGeneration), previous.generation);
+  fields.Put(Number(kActs), std::span<const std::string>(acts));
+  PutTally(fields, kRows, kSetHash, all);
+  fields.Put(Number(kKeyChanges), key_changes);
+}
+
+Result<Anchor> Anchor::Decode(const FieldReader& fields) {
+  using enum AnchorField;
+  Result<Tally> all = TallyIn(fields, kRows, kSetHash);
+  if (!all) return Fail(std::move(all));
+  return Anchor{
+      .position = {fields.Number(Number(kEpoch)), fields.Number(Number(kGeneration))},
+      .previous = {fields.Number(Number(kPreviousEpoch)),
+                   fields.Number(Number(kPreviousGeneration))},
+      .acts = fields.Texts(Number(kActs)),
+      .all = *all,
+      .key_changes = fields.Number(Number(kKeyChanges)),
+  };
+}
+
+void Summary::Encode(FieldWriter& fields) const {
+  using enum SummaryField;
+  fields.Put(Number(kPrefix), prefix);
+  PutTally(fields, kRows, kSetHash, rows);
+}
+
+Result<Summary> Summary::Decode(const FieldReader& fields) {
+  using enum SummaryField;
+  Result<Tally> rows = TallyIn(fields, kRows, kSetHash);
+  if (!rows) return Fail(std::move(rows));
+  Summary summary{.prefix = fields.Text(Number(kPrefix)), .rows = *rows};
+  if (summary.prefix.size() != kSummaryPrefixSize) {
+    return Fail(Code::kCorrupt, "a summary's prefix has a wrong size");
+  }
+  return summary;
+}
+
+void Backup::Encode(FieldWriter& fields) const {
+  using enum BackupField;
+  fields.Put(Number(kFolder), folder);
+  fields.Put(Number(kAt), at_s);
+  fields.Put(Number(kEpoch), position.epoch);
+  fields.Put(Number(kGeneration), position.generation);
+  fields.Put(Number(kRows), rows);
+  fields.Put(Number(kSize), size_bytes);
+}
+
+Result<Backup> Backup::Decode(const FieldReader& fields) {
+  using enum BackupField;
+  return Backup{
+      .folder = fields.Text(Number(kFolder)),
+      .at_s = fields.Signed(Number(kAt)),
+      .position = {fields.Number(Number(kEpoch)), fields.Number(Number(kGeneration))},
+      .rows = fields.Number(Number(kRows)),
+      .size_bytes = fields.Number(Number(kSize)),
+  };
+}
+
+void Rewrapping::Encode(FieldWriter& fields) const {
+  using enum RewrappingField;
+  fields.Put(Number(kOwnerKind), static_cast<std::uint64_t>(owner.kind));
+  fields.Put(Number(kOwnerName), owner.name);
+  fields.Put(Number(kStartedAt), started_at_s);
+  fields.Put(Number(kStartedBy), started_by);
+}
+
+Result<Rewrapping> Rewrapping::Decode(const FieldReader& fields) {
+  using enum RewrappingField;
+  const std::uint64_t kind = fields.Number(Number(kOwnerKind));
+  if (kind < static_cast<std::uint64_t>(crypto::OwnerKind::kVault) ||
+      kind > static_cast<std::uint64_t>(crypto::OwnerKind::kComponent)) {
+    return Fail(Code::kCorrupt, "the owner of a rewrapping is of no known kind");
+  }
+  return Rewrapping{
+      .owner = {static_cast<crypto::OwnerKind>(kind), fields.Text(Number(kOwnerName))},
+      .started_at_s = fields.Signed(Number(kStartedAt)),
+      .started_by = fields.Text(Number(kStartedBy)),
   };
 }
 

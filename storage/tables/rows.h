@@ -1,8 +1,13 @@
 #pragma once
 
+#include <array>
+#include <compare>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "crypto/error.h"
@@ -27,6 +32,10 @@ enum class TableId : std::uint8_t {
   kAttempts = 7,
   kConnections = 8,
   kAuthority = 9,
+  kAnchor = 10,
+  kSummaries = 11,
+  kBackups = 12,
+  kRewrappings = 13,
 };
 
 /// A tenant.
@@ -37,7 +46,8 @@ struct Project {
   ProjectId id;
   std::string title;  ///< for people, at most kMaxTextSize
   std::int64_t created_at_s = 0;
-  std::string created_by;  ///< principal
+  std::string created_by;          ///< principal
+  std::int64_t shredding_at_s = 0;  ///< 0: not being shredded; else its keys may be gone already
 
   static crypto::RowNames Names(const ProjectId& id) { return {id.Str(), {}, {}}; }
   crypto::RowNames Names() const { return Names(id); }
@@ -252,6 +262,96 @@ struct Authority {
   bool operator==(const Authority&) const = default;
 };
 
+/// Where a store stands. Every restore raises the epoch, every commit the generation.
+struct Position {
+  std::uint64_t epoch = 0;
+  std::uint64_t generation = 0;
+  auto operator<=>(const Position&) const = default;
+};
+
+/// What many rows come to: how many, and the exclusive or of their elements
+/// (`Keyring::ElementOf`). Order does not matter, and a row is added and taken out at no cost.
+struct Tally {
+  std::uint64_t rows = 0;
+  std::array<std::uint8_t, 32> set_hash{};
+
+  /// Counts a row in, or out again.
+  void Add(const std::array<std::uint8_t, 32>& element);
+  void TakeOut(const std::array<std::uint8_t, 32>& element);
+  bool operator==(const Tally&) const = default;
+};
+
+/// The store's one anchor, written with every transaction: where it stands, where it stood before,
+/// why it was committed, and what all rows come to (its own and the summaries apart).
+struct Anchor {
+  static constexpr TableId kTable = TableId::kAnchor;
+  static constexpr Text kNotFound = "the store has no anchor";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  Position position;               ///< of the last batch of the transaction
+  Position previous;               ///< of the transaction before
+  std::vector<std::string> acts;   ///< as EncodeAct writes them, one for each batch
+  Tally all;
+  std::uint64_t key_changes = 0;   ///< `Keyring::Changes` when it was written
+
+  static crypto::RowNames Names() { return {{}, {}, {"anchor"}}; }
+  void Encode(FieldWriter& fields) const;
+  static Result<Anchor> Decode(const FieldReader& fields);
+  bool operator==(const Anchor&) const = default;
+};
+
+/// What the rows of one table and project come to; where a table has no projects, all of its rows.
+struct Summary {
+  static constexpr TableId kTable = TableId::kSummaries;
+  static constexpr Text kNotFound = "no such summary";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  std::string prefix;  ///< the first kSummaryPrefixSize bytes that their row keys share
+  Tally rows;
+
+  static crypto::RowNames Names(const std::string& prefix) { return {{}, {}, {prefix}}; }
+  crypto::RowNames Names() const { return Names(prefix); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Summary> Decode(const FieldReader& fields);
+  bool operator==(const Summary&) const = default;
+};
+
+/// Table and project tag of a row key: what a summary is about.
+inline constexpr std::size_t kSummaryPrefixSize = 17;
+
+/// A backup that was made, as far as this vault knows.
+struct Backup {
+  static constexpr TableId kTable = TableId::kBackups;
+  static constexpr Text kNotFound = "no such backup";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  std::string folder;
+  std::int64_t at_s = 0;
+  Position position;  ///< of the store in it
+  std::uint64_t rows = 0;
+  std::uint64_t size_bytes = 0;
+
+  static crypto::RowNames Names(const std::string& folder) { return {{}, {}, {folder}}; }
+  crypto::RowNames Names() const { return Names(folder); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Backup> Decode(const FieldReader& fields);
+  bool operator==(const Backup&) const = default;
+};
+
+/// Rewrapping of an owner's rows that is under way; it goes when the last row is done.
+struct Rewrapping {
+  static constexpr TableId kTable = TableId::kRewrappings;
+  static constexpr Text kNotFound = "nothing of this owner is being rewrapped";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  crypto::Owner owner;
+  std::int64_t started_at_s = 0;
+  std::string started_by;  ///< principal
+
+  static crypto::RowNames Names(const crypto::Owner& owner) {
+    return {{}, {}, {std::to_string(static_cast<int>(owner.kind)), owner.name}};
+  }
+  crypto::RowNames Names() const { return Names(owner); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Rewrapping> Decode(const FieldReader& fields);
+};
+
 /// Free text of a row has at most this many bytes of UTF-8.
 inline constexpr std::size_t kMaxTextSize = 1024;
 
@@ -265,5 +365,15 @@ concept Row = requires(const R& row, FieldWriter& writer, const FieldReader& rea
   row.Encode(writer);
   { R::Decode(reader) } -> std::same_as<Result<R>>;
 };
+
+/// Calls `use.template operator()<R>()` for the row type of every table, in order of their numbers.
+template <class F>
+void ForEachRowType(F&& use) {
+  [&]<class... R>(std::type_identity<std::tuple<R...>>) {
+    (use.template operator()<R>(), ...);
+  }(std::type_identity<
+      std::tuple<Project, Component, Grant, Identity, Credentials, Account, Attempt, Connection,
+                 Authority, Anchor, Summary, Backup, Rewrapping>>());
+}
 
 }  // namespace oauthvault::storage

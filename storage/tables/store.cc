@@ -33,6 +33,11 @@ Result<crypto::RowKey> KeyIn(std::string_view token, std::span<const std::uint8_
   return key;
 }
 
+std::string BytesOf(const Act& act) {
+  const std::vector<std::uint8_t> bytes = EncodeAct(act);
+  return {bytes.begin(), bytes.end()};
+}
+
 std::optional<crypto::SecretBytes> CloneOf(const std::optional<crypto::SecretBytes>& secret) {
   if (!secret) return std::nullopt;
   return secret->Clone();
@@ -58,7 +63,107 @@ Result<std::uint64_t> Store::Commit(Batch batch) {
     }
     changes.push_back(std::move(change));
   }
-  return engine_.Commit(std::move(changes));
+  return engine_.Commit(std::move(changes), BytesOf(batch.act_));
+}
+
+Result<RewrapPage> Store::Rewrap(const crypto::Owner& owner, const std::string& page_token,
+                                 std::size_t limit, const Act& act) {
+  if (limit == 0 || limit > kMaxPageSize) {
+    return Fail(Code::kInvalid, "a page of rows to rewrap has 1 to 500");
+  }
+  const std::vector<std::vector<std::uint8_t>> prefixes = PrefixesOf(owner);
+  auto prefix = prefixes.begin();
+  std::optional<crypto::RowKey> after;
+  if (!page_token.empty()) {
+    // A token lies within one of the tables; those before it are done.
+    Result<crypto::RowKey> key = Fail(Code::kInvalid, "the owner has no rows of its own");
+    for (; prefix != prefixes.end(); ++prefix) {
+      key = KeyIn(page_token, *prefix);
+      if (key) break;
+    }
+    if (!key) return Fail(std::move(key));
+    after = *key;
+  }
+  RewrapPage page;
+  std::vector<Change> changes;
+  Result<std::uint32_t> newest = keyring_.NewestVersion(owner);
+  if (!newest) return Fail(std::move(newest));
+  for (; prefix != prefixes.end() && page.looked_at < limit; ++prefix, after.reset()) {
+    const std::size_t wanted = limit - static_cast<std::size_t>(page.looked_at);
+    Result<std::vector<KeyedRow>> rows = engine_.Scan(*prefix, after, wanted);
+    if (!rows) return Fail(std::move(rows));
+    page.looked_at += rows->size();
+    for (KeyedRow& keyed : *rows) {
+      if (keyed.row.KekVersion() == *newest) continue;
+      Result<crypto::SealedRow> rewrapped = keyring_.Rewrap(owner, keyed.key, keyed.row);
+      if (!rewrapped) return Fail(std::move(rewrapped));
+      changes.push_back({keyed.key, Expect::Write(keyed.row), std::move(*rewrapped)});
+    }
+    if (rows->size() == wanted) {
+      page.next = TokenOf(rows->back().key);
+      break;
+    }
+  }
+  page.rewrapped = changes.size();
+  if (Result<void> committed = CommitRewrapped(owner, changes, act); !committed) {
+    return Fail(std::move(committed));
+  }
+  return page;
+}
+
+// A row that changed meanwhile must not hold up those beside it, or a store that is written to all
+// the time (each commit changes a summary) would never come to an end of its page.
+Result<void> Store::CommitRewrapped(const crypto::Owner& owner, std::span<const Change> changes,
+                                    const Act& act) {
+  if (changes.empty()) return {};
+  std::vector<Change> batch(changes.begin(), changes.end());
+  Result<std::uint64_t> committed = engine_.Commit(std::move(batch), BytesOf(act));
+  if (committed) return {};
+  if (committed.error().GetCode() != Code::kConflict) return Fail(std::move(committed));
+  if (changes.size() > 1) {
+    const std::size_t half = changes.size() / 2;
+    Result<void> first = CommitRewrapped(owner, changes.first(half), act);
+    if (!first) return first;
+    return CommitRewrapped(owner, changes.subspan(half), act);
+  }
+  Result<std::optional<crypto::SealedRow>> now = ReadOne(changes.front().key);
+  if (!now) return Fail(std::move(now));
+  Result<std::uint32_t> newest = keyring_.NewestVersion(owner);
+  if (!newest) return Fail(std::move(newest));
+  // It is gone, or was sealed anew.
+  if (!*now || (*now)->KekVersion() == *newest) return {};
+  return Fail(std::move(committed));
+}
+
+Result<std::uint64_t> Store::RemoveUnopened(TableId table, const ProjectId& project,
+                                            std::size_t limit, const Act& act) {
+  if (limit == 0 || limit > kMaxPageSize) {
+    return Fail(Code::kInvalid, "a page of rows to remove has 1 to 500");
+  }
+  const std::vector<std::uint8_t> prefix =
+      keyring_.PrefixOf(static_cast<std::uint8_t>(table), project.Str(), {});
+  Result<std::vector<KeyedRow>> rows = engine_.Scan(prefix, std::nullopt, limit);
+  if (!rows) return Fail(std::move(rows));
+  if (rows->empty()) return 0;
+  std::vector<Change> changes;
+  for (const KeyedRow& keyed : *rows) {
+    changes.push_back({keyed.key, Expect::Write(keyed.row), std::nullopt});
+  }
+  Result<std::uint64_t> committed = engine_.Commit(std::move(changes), BytesOf(act));
+  if (!committed) return Fail(std::move(committed));
+  return rows->size();
+}
+
+// Where the rows of an owner lie. The anchor is not among them: every commit writes it anew.
+std::vector<std::vector<std::uint8_t>> Store::PrefixesOf(const crypto::Owner& owner) const {
+  std::vector<std::vector<std::uint8_t>> prefixes;
+  ForEachRowType([&]<Row R>() {
+    if (R::kOwner != owner.kind || R::kTable == TableId::kAnchor) return;
+    prefixes.push_back(keyring_.PrefixOf(
+        static_cast<std::uint8_t>(R::kTable),
+        owner.kind == crypto::OwnerKind::kProject ? std::string_view(owner.name) : "", {}));
+  });
+  return prefixes;
 }
 
 Result<std::optional<crypto::SealedRow>> Store::ReadOne(const crypto::RowKey& key) const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,8 @@
 #include "crypto/keyring.h"
 #include "crypto/sealed.h"
 #include "storage/engine.h"
+#include "storage/tables/act.h"
+#include "storage/tables/open_row.h"
 #include "storage/tables/rows.h"
 
 namespace oauthvault::storage {
@@ -50,9 +53,14 @@ crypto::Owner OwnerOf(std::string_view project) {
                                                   : crypto::Owner::Vault();
 }
 
-/// Changes that are committed together.
+/// Changes that are committed together, and why.
 class Batch {
  public:
+  explicit Batch(Act act) : act_(std::move(act)) {}
+
+  /// What the line about the commit will say; whoever adds a change may complete it.
+  Act& GetAct() { return act_; }
+
   /// The row must not be there yet.
   template <Row R>
   void Insert(const R& row, Secrets secrets = {}) {
@@ -89,7 +97,15 @@ class Batch {
     pending_.push_back({R::kTable, row.Names(), OwnerOf<R>(row.Names().project), expect, version,
                         std::move(fields).Take(), std::move(secrets)});
   }
+  Act act_;
   std::vector<Pending> pending_;
+};
+
+/// How far the rewrapping of an owner's rows has come.
+struct RewrapPage {
+  std::uint64_t looked_at = 0;
+  std::uint64_t rewrapped = 0;
+  std::string next;  ///< goes into the following call; empty at the end
 };
 
 /// Typed rows over an engine: seals on the way in, opens meta on the way out, and checks that the
@@ -162,10 +178,31 @@ class Store {
     return OpenAll(OwnerOf<R>(stored.row.Names().project), stored.key, stored.sealed);
   }
 
-  /// Seals and commits all changes or none; durable when it returns, with the generation.
-  /// Errors: as Engine::Commit; NotFound when an owner has no KEK, Invalid when a part is too
-  /// large.
+  /// Seals and commits all changes or none; durable when it returns, with the generation, and so is
+  /// the line about it. Errors: as Engine::Commit; NotFound when an owner has no KEK, Invalid when
+  /// a part is too large. After Unavailable it may have been made.
   Result<std::uint64_t> Commit(Batch batch);
+
+  /// Where the store stands, and what its rows come to. Errors: NotFound (nothing was ever
+  /// committed), Corrupt, Unavailable.
+  Result<Anchor> GetAnchor() const {
+    Result<Stored<Anchor>> stored = Get<Anchor>(Anchor::Names());
+    if (!stored) return Fail(std::move(stored));
+    return std::move(stored->row);
+  }
+
+  /// Brings up to `limit` rows of `owner` (1 to kMaxPageSize) under its newest KEK: their data keys
+  /// are wrapped anew, nothing else changes. `page_token`: the `next` of the page before, or empty.
+  /// What changes meanwhile is sealed anew by whoever changes it, and not touched.
+  /// Errors: Invalid, NotFound (the owner has no KEK), Corrupt, Conflict (a row was changed and is
+  /// not under the newest KEK: the same page again), Exhausted, Unavailable.
+  Result<RewrapPage> Rewrap(const crypto::Owner& owner, const std::string& page_token,
+                            std::size_t limit, const Act& act);
+
+  /// Removes up to `limit` rows (1 to kMaxPageSize) that a project has in a table, without opening
+  /// them; how many. 0: none are left. Errors: Invalid, Conflict (again), Corrupt, Unavailable.
+  Result<std::uint64_t> RemoveUnopened(TableId table, const ProjectId& project, std::size_t limit,
+                                       const Act& act);
 
   const Engine& GetEngine() const { return engine_; }
 
@@ -174,6 +211,9 @@ class Store {
     std::vector<KeyedRow> rows;
     std::string next;
   };
+  Result<void> CommitRewrapped(const crypto::Owner& owner, std::span<const Change> changes,
+                               const Act& act);
+  std::vector<std::vector<std::uint8_t>> PrefixesOf(const crypto::Owner& owner) const;
   Result<std::optional<crypto::SealedRow>> ReadOne(const crypto::RowKey& key) const;
   Result<RawPage> ScanPage(TableId table, std::string_view project, std::string_view component,
                            std::string_view page_token, std::size_t page_size) const;
@@ -183,15 +223,8 @@ class Store {
   template <Row R>
   Result<Stored<R>> OpenMeta(const crypto::RowKey& key, crypto::SealedRow sealed,
                              const crypto::Owner& owner) const {
-    Result<crypto::SecretBytes> meta = keyring_.Open(owner, key, sealed, crypto::Part::kMeta);
-    if (!meta) return Fail(std::move(meta));
-    Result<FieldReader> fields = FieldReader::Parse(*meta);
-    if (!fields) return Fail(std::move(fields));
-    Result<R> row = R::Decode(*fields);
+    Result<R> row = OpenRow<R>(keyring_, owner, key, sealed);
     if (!row) return Fail(std::move(row));
-    if (keyring_.KeyOf(static_cast<std::uint8_t>(R::kTable), row->Names()) != key) {
-      return Fail(Code::kCorrupt, "a row's names do not belong to the key it was found under");
-    }
     const std::uint64_t version = sealed.RecordVersion();
     return Stored<R>{std::move(*row), version, key, std::move(sealed)};
   }

@@ -1,10 +1,7 @@
-#include <gtest/gtest.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
-#include <fstream>
-#include <initializer_list>
+#include <filesystem>
 #include <set>
 #include <sstream>
 #include <string>
@@ -16,61 +13,13 @@
 #include "oauthvault/v1/credentials.pb.h"
 #include "oauthvault/v1/operations.pb.h"
 #include "oauthvault/v1/registry.pb.h"
-#include "tests/client/fake_vault.h"
-#include "tests/client/temporary_folder.h"
+#include "tests/client/command_line.h"
 
 namespace oauthvault::client {
 namespace {
 
-constexpr std::string_view kCanary = "canary-5f2b8c0d1e3a";
-
-std::string ReadText(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-void WriteText(const std::filesystem::path& path, std::string_view text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-mode_t ModeOf(const std::filesystem::path& path) {
-  struct stat status {};
-  ::stat(path.c_str(), &status);
-  return status.st_mode & 07777U;
-}
-
-/// Compares with tests/golden/cli/<name>; with OAUTHVAULT_UPDATE_GOLDEN set, writes it.
-void ExpectGolden(const std::string& name, const std::string& text) {
-  const std::string path = OAUTHVAULT_SOURCE_DIR "/tests/golden/cli/" + name;
-  if (std::getenv("OAUTHVAULT_UPDATE_GOLDEN") != nullptr) WriteText(path, text);
-  EXPECT_EQ(text, ReadText(path)) << path;
-}
-
-class CliTest : public testing::Test {
+class CliTest : public CommandLineTest {
  protected:
-  struct Ran {
-    int exit = -1;
-    std::string out;
-    std::string err;
-  };
-
-  /// Runs the program with a clean environment against the fake. `command` is for a shell.
-  Ran Run(const std::string& command, const std::string& in = "",
-          const std::string& environment = "") {
-    WriteText(folder_ / "in", in);
-    const std::string place =
-        environment.empty() ? "OAUTHVAULT_SOCKET=" + (folder_ / "v.sock").string() : environment;
-    const std::string line = "cd " + (folder_ / "").string() + " && exec env -i " + place +
-                             " " OAUTHVAULT_BIN_DIR "/oauthvault " + command + " <in >out 2>err";
-    const int status = std::system(line.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadText(folder_ / "out"),
-            ReadText(folder_ / "err")};
-  }
-  /// The same without a vault anywhere.
-  Ran RunAlone(const std::string& command) { return Run(command, "", "NOTHING=1"); }
-
   void SetReveal() {
     v1::RevealResponse response;
     response.set_id("main");
@@ -84,16 +33,15 @@ class CliTest : public testing::Test {
     response.set_app_secret("app secret");
     fake_.Set("Credentials/Reveal", {.messages = {response.SerializeAsString()}});
   }
-
-  TemporaryFolder folder_;
-  FakeVault fake_{folder_ / "v.sock"};
 };
 
 constexpr const char* kPair = " --project 123 --component acme.ex-drive";
 
 TEST_F(CliTest, Help_OfEveryVerbEndsWithAnExample) {
   const std::vector<std::string> verbs = {
-      "status", "project add", "project list", "project show", "project remove", "component add",
+      "status", "unseal", "seal", "slot list", "slot add", "slot reissue", "slot remove",
+      "keys rotate", "keys rewrap", "keys status", "backup", "backups", "check", "project add",
+      "project list", "project show", "project remove", "project shred", "component add",
       "component set", "component list", "component show", "component remove", "grant add",
       "grant list", "grant remove", "identity issue", "identity list", "identity revoke",
       "credentials put", "credentials list", "credentials show", "credentials reveal",
@@ -154,9 +102,57 @@ TEST_F(CliTest, OneThing_IsPrintedForPeopleAndAsJson) {
   status.set_trust_domain("vault.example");
   status.set_started_at_s(1'454'199'210);
   status.set_rows(3);
+  status.set_vault_id("5f2b8c0d");
+  status.set_generation(12);
+  status.set_audit_sequence(34);
+  status.set_store_used_bytes(13'000'000);
+  status.set_store_create_limit_bytes(912'680'550);
+  status.set_store_capacity_bytes(1'073'741'824);
+  status.set_root_epoch(2);
+  status.set_address("127.0.0.1:7443");
+  status.set_restore_epoch(1);
+  status.set_keys_locked(true);
+  status.set_check("whole");
+  status.set_checked_at_s(1'454'199'215);
   fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
   ExpectGolden("status.txt", Run("status").out);
   ExpectGolden("status.json", Run("status --json").out);
+}
+
+TEST_F(CliTest, Status_SaysWhatIsWrongAndLeavesOutWhatIsNotTold) {
+  v1::StatusResponse status;
+  status.set_version("0.1.0");
+  status.set_principal("spiffe://vault.example/runner/x");
+  status.set_trust_domain("vault.example");
+  fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
+  const std::string others =
+      "principal: spiffe://vault.example/runner/x\ntrust domain: vault.example\n";
+  EXPECT_EQ(Run("status").out, "version: 0.1.0\nsealed: no\n" + others);
+  status.set_sealed(true);
+  fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
+  EXPECT_EQ(Run("status").out, "version: 0.1.0\nsealed: yes\n" + others);
+  status.set_shares_given(1);
+  status.set_shares_needed(3);
+  status.set_started_at_s(1'454'199'210);
+  fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
+  const std::string sealed = Run("status").out;
+  EXPECT_NE(sealed.find("sealed: yes, 1 of 3 shares given\n"), std::string::npos) << sealed;
+  EXPECT_NE(sealed.find("store: -\n"), std::string::npos) << sealed;
+  EXPECT_EQ(sealed.find("keys locked"), std::string::npos) << sealed;
+  status.set_sealed(false);
+  status.set_read_only(true);
+  status.set_store_used_bytes(900);
+  status.set_store_create_limit_bytes(850);
+  status.set_store_capacity_bytes(1000);
+  status.set_check("running");
+  fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
+  const std::string troubled = Run("status").out;
+  for (const char* line : {"store: 900 B of 850 B (105.9 %), capacity 1000 B; full: only deletes "
+                           "are taken\n",
+                           "read only: yes, after an I/O error", "last check: running\n",
+                           "keys locked: no: they may be swapped out"}) {
+    EXPECT_NE(troubled.find(line), std::string::npos) << troubled;
+  }
 }
 
 TEST_F(CliTest, List_IsFetchedWholeAndPrintedForPeopleAndAsJson) {

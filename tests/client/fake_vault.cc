@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <deque>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -56,9 +57,10 @@ struct FakeVault::Server {
   std::unique_ptr<grpc::Server> running;
   int port = 0;
   mutable std::mutex mutex;
-  std::map<std::string, Answer> answers;
+  std::map<std::string, std::deque<Answer>> answers;
   std::map<std::string, std::vector<std::string>> requests;
   std::string request_id;
+  std::chrono::seconds timeout{0};
 
   class Call : public grpc::ServerGenericBidiReactor {
    public:
@@ -104,8 +106,14 @@ struct FakeVault::Server {
     request_id = id == context.client_metadata().end()
                      ? ""
                      : std::string(id->second.data(), id->second.size());
-    const auto answer = answers.find(method);
-    if (answer != answers.end()) return answer->second;
+    timeout = std::chrono::round<std::chrono::seconds>(context.deadline() -
+                                                       std::chrono::system_clock::now());
+    const auto found = answers.find(method);
+    if (found != answers.end()) {
+      Answer answer = found->second.front();
+      if (found->second.size() > 1) found->second.pop_front();
+      return answer;
+    }
     return {.messages = {}, .status = static_cast<int>(grpc::StatusCode::UNIMPLEMENTED)};
   }
 
@@ -162,8 +170,12 @@ void FakeVault::Stop() {
 int FakeVault::Port() const { return server_->port; }
 
 void FakeVault::Set(const std::string& method, Answer answer) {
+  SetInTurn(method, {std::move(answer)});
+}
+
+void FakeVault::SetInTurn(const std::string& method, std::vector<Answer> answers) {
   const std::scoped_lock lock(server_->mutex);
-  server_->answers[method] = std::move(answer);
+  server_->answers[method] = {answers.begin(), answers.end()};
 }
 
 std::vector<std::string> FakeVault::Requests(const std::string& method) const {
@@ -175,6 +187,11 @@ std::vector<std::string> FakeVault::Requests(const std::string& method) const {
 std::string FakeVault::LastRequestId() const {
   const std::scoped_lock lock(server_->mutex);
   return server_->request_id;
+}
+
+std::chrono::seconds FakeVault::LastTimeout() const {
+  const std::scoped_lock lock(server_->mutex);
+  return server_->timeout;
 }
 
 void MakeIdentity(const std::filesystem::path& folder, const char* names) {

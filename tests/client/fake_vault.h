@@ -41,10 +41,14 @@ class FakeVault {
 
   /// `method` is `Registry/GetProject`. A method without an answer is UNIMPLEMENTED.
   void Set(const std::string& method, Answer answer);
+  /// One answer for each call, in order; the last one stays.
+  void SetInTurn(const std::string& method, std::vector<Answer> answers);
   /// The serialised requests that came, in order.
   std::vector<std::string> Requests(const std::string& method) const;
   /// The `x-request-id` of the last call.
   std::string LastRequestId() const;
+  /// How long the last call might have taken.
+  std::chrono::seconds LastTimeout() const;
 
   void Start();
   void Stop();

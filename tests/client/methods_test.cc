@@ -47,9 +47,13 @@ TEST(Methods, Table_AgreesWithTheContractAndLeavesNothingOut) {
       v1::ListProjectsRequest, v1::RemoveProjectRequest, v1::SetComponentRequest,
       v1::GetComponentRequest, v1::ListComponentsRequest, v1::RemoveComponentRequest,
       v1::AddGrantRequest, v1::ListGrantsRequest, v1::RemoveGrantRequest,
-      v1::IssueIdentityRequest, v1::ListIdentitiesRequest, v1::RevokeIdentityRequest>();
-  // These three have functions of their own.
-  seen.insert({"oauthvault.v1.Credentials.Reveal", "oauthvault.v1.Credentials.Inject",
+      v1::IssueIdentityRequest, v1::ListIdentitiesRequest, v1::RevokeIdentityRequest,
+      v1::UnsealRequest, v1::SealRequest, v1::ListSlotsRequest, v1::RemoveSlotRequest,
+      v1::RotateKeysRequest, v1::RewrapRequest, v1::KeysStatusRequest, v1::BackupRequest,
+      v1::ListBackupsRequest, v1::CheckRequest, v1::ShredProjectRequest>();
+  // These have functions of their own.
+  seen.insert({"oauthvault.v1.Operations.AddSlot", "oauthvault.v1.Operations.ReissueSlot",
+               "oauthvault.v1.Credentials.Reveal", "oauthvault.v1.Credentials.Inject",
                "oauthvault.v1.Attempts.Watch"});
   std::set<std::string> contract;
   for (const auto* file :
@@ -70,6 +74,9 @@ TEST(Methods, Writes_AreNeverRepeated) {
   EXPECT_EQ(kMethod<v1::StoreRequest>.repeat, Repeat::kNever);
   EXPECT_EQ(kMethod<v1::IssueIdentityRequest>.repeat, Repeat::kNever);
   EXPECT_EQ(kMethod<v1::ConnectRequest>.repeat, Repeat::kNever);
+  EXPECT_EQ(kMethod<v1::UnsealRequest>.repeat, Repeat::kNever);
+  EXPECT_EQ(kMethod<v1::BackupRequest>.repeat, Repeat::kNever);
+  EXPECT_EQ(kMethod<v1::ShredProjectRequest>.repeat, Repeat::kNever);
   EXPECT_EQ(kMethod<v1::GetProjectRequest>.repeat, Repeat::kWhenTheConnectionBreaks);
 }
 

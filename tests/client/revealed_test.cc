@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "oauthvault/v1/credentials.pb.h"
+#include "oauthvault/v1/operations.pb.h"
 
 namespace oauthvault::client {
 namespace {
@@ -101,6 +102,74 @@ TEST(Revealed, ReadInjected_GivesTheConfiguration) {
   const auto injected = ReadInjected(stream);
   ASSERT_TRUE(injected);
   EXPECT_EQ(TextOf(*injected), "{\"a\":1}");
+}
+
+v1::AddSlotResponse SampleSlot() {
+  v1::AddSlotResponse response;
+  response.mutable_slot()->set_id(8);
+  response.mutable_slot()->set_kind("shares");
+  response.mutable_slot()->set_label("board");
+  response.mutable_slot()->set_threshold(2);
+  response.mutable_slot()->set_total(3);
+  for (const char* text : {"share one", "share+two/", "share=three"}) response.add_texts(text);
+  return response;
+}
+
+Outcome<NewSlot> ReadSlot(const std::string& wire, int block_size = -1) {
+  ArrayInputStream stream(wire.data(), static_cast<int>(wire.size()), block_size);
+  return ReadNewSlot(stream);
+}
+
+TEST(Revealed, ReadNewSlot_GivesTheSlotAndItsTextsHoweverTheInputIsSplit) {
+  // The slot last, and a field that is not known: 100, a varint.
+  v1::AddSlotResponse texts = SampleSlot();
+  texts.clear_slot();
+  v1::AddSlotResponse slot_only;
+  *slot_only.mutable_slot() = SampleSlot().slot();
+  const std::string wire = texts.SerializeAsString() + "\xA0\x06\x7F" +
+                           slot_only.SerializeAsString();
+  for (int block_size = 1; block_size <= static_cast<int>(wire.size()); ++block_size) {
+    const auto slot = ReadSlot(wire, block_size);
+    ASSERT_TRUE(slot) << block_size;
+    EXPECT_EQ(slot->id, 8U);
+    EXPECT_EQ(slot->kind, "shares");
+    EXPECT_EQ(slot->label, "board");
+    EXPECT_EQ(slot->threshold, 2U);
+    EXPECT_EQ(slot->total, 3U);
+    ASSERT_EQ(slot->texts.size(), 3U);
+    EXPECT_EQ(TextOf(slot->texts[0]), "share one");
+    EXPECT_EQ(TextOf(slot->texts[1]), "share+two/");
+    EXPECT_EQ(TextOf(slot->texts[2]), "share=three");
+  }
+}
+
+TEST(Revealed, ReadNewSlot_RefusesWhatIsNoSlotOrHasTextsOfAnotherForm) {
+  const auto refused = [](const v1::AddSlotResponse& response) {
+    const auto slot = ReadSlot(response.SerializeAsString());
+    return !slot && slot.error().code == Code::kCorrupt;
+  };
+  const std::string wire = SampleSlot().SerializeAsString();
+  // A cut inside the slot, there between two fields and inside one, or inside a text.
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{4}, std::size_t{5},
+                                 wire.size() - 1}) {
+    EXPECT_FALSE(ReadSlot(wire.substr(0, size))) << size;
+  }
+  v1::AddSlotResponse response = SampleSlot();
+  response.clear_slot();
+  EXPECT_TRUE(refused(response));
+  for (const std::string& text : {std::string(), std::string("a\nb"), std::string("\x1b[A"),
+                                  std::string("quote\""), std::string("back\\"),
+                                  std::string("\xC3\xA9"), std::string(4097, 'a')}) {
+    response = SampleSlot();
+    response.add_texts(text);
+    EXPECT_TRUE(refused(response)) << text;
+  }
+  response = SampleSlot();
+  response.add_texts(std::string(4096, 'a'));
+  while (response.texts_size() < 16) response.add_texts("a");
+  EXPECT_FALSE(refused(response));
+  response.add_texts("one more than any slot has");
+  EXPECT_TRUE(refused(response));
 }
 
 TEST(Revealed, AsJson_HasTheEightKeysInTheirOrder) {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "client/input.h"
+#include "client/output.h"
 #include "oauthvault/v1/accounts.pb.h"
 #include "oauthvault/v1/attempts.pb.h"
 #include "oauthvault/v1/credentials.pb.h"
@@ -146,19 +147,26 @@ TEST_F(VaultTest, Write_IsNotRepeatedWhenTheConnectionBreaks) {
   Vault vault = Connected();
   v1::StatusRequest status;
   ASSERT_TRUE(vault.Call(status));
-  fake_.Set("Registry/AddProject", {.messages = {}, .delay = milliseconds(300)});
-  std::thread stop([&] {
-    while (fake_.Requests("Registry/AddProject").empty()) {
-      std::this_thread::sleep_for(milliseconds(5));
-    }
-    fake_.Stop();
-    fake_.Start();  // a repetition would be answered
+  const auto is_not_repeated = [&](const std::string& method, auto call) {
+    fake_.Set(method, {.messages = {}, .delay = milliseconds(300)});
+    std::thread stop([&] {
+      while (fake_.Requests(method).empty()) std::this_thread::sleep_for(milliseconds(5));
+      fake_.Stop();
+      fake_.Start();  // a repetition would be answered
+    });
+    EXPECT_FALSE(call()) << method;
+    stop.join();
+    EXPECT_EQ(fake_.Requests(method).size(), 1U) << method;
+  };
+  is_not_repeated("Registry/AddProject", [&] {
+    v1::AddProjectRequest request;
+    return vault.Call(request).has_value();
   });
-  v1::AddProjectRequest request;
-  auto answer = vault.Call(request);
-  stop.join();
-  EXPECT_FALSE(answer);
-  EXPECT_EQ(fake_.Requests("Registry/AddProject").size(), 1U);
+  ASSERT_TRUE(vault.Call(status));
+  is_not_repeated("Operations/AddSlot", [&] {
+    v1::AddSlotRequest request;
+    return vault.AddSlot(request).has_value();
+  });
 }
 
 TEST_F(VaultTest, Call_WipesTheSecretsOfItsRequest) {
@@ -181,6 +189,18 @@ TEST_F(VaultTest, Call_WipesTheSecretsOfItsRequest) {
   account.set_api_token("secret");
   EXPECT_FALSE(vault.Call(account));
   EXPECT_TRUE(account.api_token().empty());
+  v1::UnsealRequest unseal;
+  unseal.set_text("secret");
+  EXPECT_FALSE(vault.Call(unseal));
+  EXPECT_TRUE(unseal.text().empty());
+  v1::AddSlotRequest slot;
+  slot.set_passphrase("secret");
+  EXPECT_FALSE(vault.AddSlot(slot));
+  EXPECT_TRUE(slot.passphrase().empty());
+  v1::ReissueSlotRequest reissue;
+  reissue.set_passphrase("secret");
+  EXPECT_FALSE(vault.ReissueSlot(reissue));
+  EXPECT_TRUE(reissue.passphrase().empty());
 
   v1::StoreRequest sent;
   ASSERT_TRUE(sent.ParseFromString(fake_.Requests("Credentials/Store").front()));
@@ -306,6 +326,15 @@ TEST(Input, Duration_HasUnits) {
   for (const char* text : {"", "0", "-1h", "h", "1w", "1h ", "99999999999999999999"}) {
     EXPECT_FALSE(ParseDuration(text, "--ttl")) << text;
   }
+}
+
+TEST(Output, Size_HasTheLargestUnitThatFits) {
+  EXPECT_EQ(RenderSize(0), "0 B");
+  EXPECT_EQ(RenderSize(1023), "1023 B");
+  EXPECT_EQ(RenderSize(1024), "1.0 KiB");
+  EXPECT_EQ(RenderSize(1'048'575), "1.0 MiB");
+  EXPECT_EQ(RenderSize(1'572'864), "1.5 MiB");
+  EXPECT_EQ(RenderSize(UINT64_MAX), "16777216.0 TiB");
 }
 
 }  // namespace

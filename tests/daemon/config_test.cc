@@ -42,6 +42,7 @@ std::string Described(const Config& config) {
        << config.socket << '\n' << config.listen << '\n';
   for (const std::string& name : config.names) text << name << ' ';
   text << '\n' << config.trust_domain << '\n' << config.log_level << '\n'
+       << static_cast<int>(config.fsck) << config.allow_unlocked << '\n'
        << config.store.map_size_mib << '\n' << config.edge.max_connections << '\n'
        << config.edge.handshake_timeout_ms << '\n' << config.edge.stop_timeout_ms << '\n'
        << config.rivery.allow_loopback << config.rivery.allow_private << '\n'
@@ -132,9 +133,10 @@ TEST_F(ConfigFile, TheDocumentedFileAndTheFlagsNameTheSameSettings) {
     documented.insert(flag);
   }
   EXPECT_EQ(documented.erase("--trust-domain"), 1U);
-  for (const char* builtin : {"--help", "--version"}) flags.erase(builtin);
+  // No setting: --sealed is for this one start.
+  for (const char* builtin : {"--help", "--version", "--sealed"}) flags.erase(builtin);
   EXPECT_EQ(flags, documented);
-  EXPECT_EQ(documented.size(), 16U);
+  EXPECT_EQ(documented.size(), 18U);
 }
 
 TEST_F(ConfigFile, AFlagBeatsTheEnvironmentWhichBeatsTheFileWhichBeatsTheDefault) {
@@ -181,6 +183,67 @@ TEST_F(ConfigFile, CommandsAreRead) {
   EXPECT_EQ(Read({"serve"})->command, Command::kServe);
   EXPECT_EQ(Read({"init"})->command, Command::kInit);
   EXPECT_EQ(Read({"verify-audit"})->command, Command::kVerifyAudit);
+  EXPECT_EQ(Read({"fsck"})->command, Command::kFsck);
+  EXPECT_FALSE(Read({})->sealed);
+  EXPECT_TRUE(Read({"--sealed"})->sealed);
+  EXPECT_TRUE(Read({"serve", "--sealed"})->sealed);
+}
+
+TEST_F(ConfigFile, InitAndRecoverSayWhichSlotIsMade) {
+  EXPECT_EQ(Read({"init"})->slot, "key_file");
+  const auto init = Read({"init", "--slot", "shares", "--shares", "3/5"});
+  ASSERT_TRUE(init);
+  EXPECT_EQ(init->slot, "shares");
+  EXPECT_EQ(init->shares, "3/5");
+  const auto recover = Read({"recover", "--slot", "key_file", "--out", "/new"});
+  ASSERT_TRUE(recover);
+  EXPECT_EQ(recover->command, Command::kRecover);
+  EXPECT_EQ(recover->out, "/new");
+  EXPECT_EQ(Read({"init", "--slot", "stone"}).error().exit_code, 1);
+}
+
+TEST_F(ConfigFile, RestoreTakesABackupOrThePresentStoreAndAReason) {
+  const auto backup = Read({"restore", "/backup", "--reason", "x"});
+  ASSERT_TRUE(backup);
+  EXPECT_EQ(backup->command, Command::kRestore);
+  EXPECT_EQ(backup->backup, "/backup");
+  EXPECT_FALSE(backup->present);
+  const auto present = Read({"restore", "--present", "--reason", "x"});
+  ASSERT_TRUE(present);
+  EXPECT_TRUE(present->present);
+  for (const auto& bad : {Read({"restore", "/backup"}), Read({"restore", "--reason", "x"}),
+                          Read({"restore", "/backup", "--present", "--reason", "x"})}) {
+    ASSERT_FALSE(bad);
+    EXPECT_EQ(bad.error().exit_code, 1);
+  }
+}
+
+TEST_F(ConfigFile, AFlagOfASettingSaysYesByItselfAndWhatItIsGiven) {
+  EXPECT_FALSE(Read({})->config.allow_unlocked);
+  EXPECT_TRUE(Read({"--allow-unlocked"})->config.allow_unlocked);
+  EXPECT_TRUE(Read({"--allow-unlocked", "true"})->config.allow_unlocked);
+  EXPECT_FALSE(Read({"--allow-unlocked", "false"})->config.allow_unlocked);
+  const auto before_a_verb = Read({"--allow-unlocked", "fsck"});
+  ASSERT_TRUE(before_a_verb) << before_a_verb.error().text;
+  EXPECT_TRUE(before_a_verb->config.allow_unlocked);
+  EXPECT_EQ(before_a_verb->command, Command::kFsck);
+  EXPECT_FALSE(Read({"--allow-unlocked", "perhaps"}));
+}
+
+TEST_F(ConfigFile, TheKeyFileIsAPathNothingOrASystemdCredential) {
+  Config config;
+  config.key_file = "/etc/key";
+  EXPECT_EQ(config.KeyFile(), "/etc/key");
+  EXPECT_EQ(Read({"--key-file", ""})->config.KeyFile(), "");
+  const std::string path = Written("key_file = \"\"\nfsck = \"behind\"\n");
+  const auto read = Read({"--config", path.c_str()});
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_EQ(read->config.KeyFile(), "");
+  EXPECT_EQ(read->config.fsck, Config::Fsck::kBehind);
+  config.key_file = "credential:vault";
+  EXPECT_EQ(config.KeyFile(), "");
+  const Variable folder("CREDENTIALS_DIRECTORY", "/run/credentials/oauthvaultd.service");
+  EXPECT_EQ(config.KeyFile(), "/run/credentials/oauthvaultd.service/vault");
 }
 
 struct BadFile {
@@ -243,6 +306,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"PortOutOfRange", "listen = \"127.0.0.1:65536\"\n", 1, "a port from 0 to 65535"},
         BadFile{"LogLevel", "log_level = \"CANARY\"\n", 1, "debug, info, warning or error"},
         BadFile{"TrustDomain", "trust_domain = \"CANARY/\"\n", 1, "of a-z 0-9 . - _"},
+        BadFile{"Fsck", "fsck = \"CANARY\"\n", 1, "must be before or behind"},
+        BadFile{"TextForUnlocked", "allow_unlocked = \"CANARY\"\n", 1, "without quotes"},
         BadFile{"UnknownRoute", "[rivery.routes]\nfetch = \"GET /CANARY\"\n", 2,
                 "there are types, oauth_start"},
         BadFile{"RouteWithoutVerb", "[rivery.routes]\nlist = \"/CANARY\"\n", 2,

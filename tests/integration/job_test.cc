@@ -189,7 +189,7 @@ TEST_F(Limits, ACorruptRowEndsWithTwoAndLeavesTheOthersReadable) {
   }
   ASSERT_GT(hurt, 0U);
   WriteTo(place_.At("state/store/data.mdb"), data);
-  place_.Serve();
+  ASSERT_TRUE(place_.ServeUntil(" serving tcp=", {"--fsck", "behind"}));
   const Ended ended = place_.Cli(OnPair({"credentials", "reveal", "hurt"}));
   EXPECT_EQ(ended.exit_code, 2);
   EXPECT_TRUE(ended.out.empty());

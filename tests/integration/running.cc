@@ -177,7 +177,7 @@ Place::Place() {
   WriteTo(Config(), "state = \"" + at + "/state\"\naudit = \"" + at + "/audit\"\nkey_file = \"" +
                         at + "/key\"\nsocket = \"" + at +
                         "/socket\"\nlisten = \"127.0.0.1:0\"\n[edge]\nstop_timeout_ms = 1000\n"
-                        "[store]\nmap_size_mib = 64\n"
+                        "[store]\nmap_size_mib = 16\n"
                         "[rivery]\nallow_loopback = true\npoll_interval_ms = 100\n"
                         "settle_time_ms = 0\n");
 }
@@ -200,15 +200,33 @@ void Place::Init() const {
 }
 
 void Place::Serve(const Start& start) {
-  server_ = std::make_unique<Program>("oauthvaultd", std::vector<std::string>{"--config", Config()},
-                                      folder_, start);
+  ASSERT_TRUE(ServeUntil(" serving tcp=", {}, start)) << server_->Err();
+}
+
+bool Place::ServeUntil(const std::string& text, const std::vector<std::string>& words,
+                       const Start& start) {
+  std::vector<std::string> all = words;
+  all.insert(all.end(), {"--config", Config()});
+  server_ = std::make_unique<Program>("oauthvaultd", all, folder_, start);
+  return AwaitLog(text);
+}
+
+bool Place::AwaitLog(const std::string& text, std::size_t times) {
+  const auto is_there = [&] {
+    const std::string log = server_->Err();
+    std::size_t found = 0;
+    for (std::size_t at = 0; (at = log.find(text, at)) != std::string::npos; ++at) ++found;
+    return found >= times;
+  };
+  Await([&] { return !server_->Running() || is_there(); });
+  TakeAddress(server_->Err());
+  return is_there();
+}
+
+void Place::TakeAddress(const std::string& log) {
   const std::string before = " serving tcp=";
-  const bool served = Await([&] {
-    return !server_->Running() || server_->Err().find(before) != std::string::npos;
-  });
-  const std::string log = server_->Err();
-  const std::size_t at = log.find(before);
-  ASSERT_TRUE(served && at != std::string::npos) << log;
+  const std::size_t at = log.rfind(before);
+  if (at == std::string::npos) return;
   const std::size_t begin = at + before.size();
   address_ = log.substr(begin, log.find(' ', begin) - begin);
 }
@@ -238,6 +256,20 @@ Ended Place::Cli(const std::vector<std::string>& words, const Start& start) cons
   std::vector<std::string> all = {"--json", "--socket", At("socket").string()};
   all.insert(all.end(), words.begin(), words.end());
   return Run("oauthvault", all, folder_, start);
+}
+
+nlohmann::json Place::Asked(const std::vector<std::string>& words, const Start& start) const {
+  const Ended ended = Cli(words, start);
+  EXPECT_EQ(ended.exit_code, 0) << words[0] << ": " << ended.err;
+  return nlohmann::json::parse(ended.out, nullptr, false);
+}
+
+Ended Place::Put(const std::string& id, const std::string& value) const {
+  return Cli(OnPair({"credentials", "put", id, "--data-file", "-"}), {.input = value});
+}
+
+std::string Place::Reveal(const std::string& id) const {
+  return Cli(OnPair({"credentials", "reveal", id, "--field", "data"})).out;
 }
 
 Ended Place::CliAs(const std::string& identity, const std::vector<std::string>& words) const {

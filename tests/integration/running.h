@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,12 @@ class Place {
   void Init() const;
   /// Starts the daemon and waits until it serves.
   void Serve(const Start& start = {});
+  /// The same with other words; waits until the log has `text`. False: the daemon ended before.
+  bool ServeUntil(const std::string& text, const std::vector<std::string>& words = {},
+                  const Start& start = {});
+  /// Waits until the log of the running daemon has `text` that often, and takes the address from a
+  /// line that says it serves.
+  bool AwaitLog(const std::string& text, std::size_t times = 1);
   /// SIGTERM, and the end.
   Ended Stop();
   Program& Server() { return *server_; }
@@ -117,6 +124,15 @@ class Place {
   Ended Cli(const std::vector<std::string>& words, const Start& start = {}) const;
   /// The same over TLS, with the identity in the folder `identity`.
   Ended CliAs(const std::string& identity, const std::vector<std::string>& words) const;
+  /// What the CLI prints, which must end with 0, as JSON.
+  nlohmann::json Asked(const std::vector<std::string>& words, const Start& start = {}) const;
+  /// Gives secrets, one a line, to a sealed vault.
+  Ended Unseal(const std::string& secrets) const {
+    return Cli({"unseal"}, {.input = secrets});
+  }
+  /// Stores a value under an id of the pair, and reveals it.
+  Ended Put(const std::string& id, const std::string& value) const;
+  std::string Reveal(const std::string& id) const;
   /// Starts the CLI in the background, over the unix socket.
   std::unique_ptr<Program> Background(const std::vector<std::string>& words) const;
 
@@ -126,6 +142,8 @@ class Place {
   void SetAccount() const;
 
  private:
+  void TakeAddress(const std::string& log);
+
   std::filesystem::path folder_;
   std::unique_ptr<Program> server_;
   std::unique_ptr<Program> rivery_;

@@ -55,13 +55,32 @@ TEST_F(Refusal, OfABadConfiguration) {
 }
 
 TEST_F(Refusal, WithoutAVault) {
-  ExpectRefused(1, "there is no such file", "A new vault is made by `oauthvaultd init`");
+  ExpectRefused(1, "there is no such file", "is made by `oauthvaultd init`");
 }
 
-TEST_F(Refusal, WithoutAKeyFile) {
+TEST_F(Refusal, DoesNotComeFromAKeyFileThatIsNotThere) {
   place_.Init();
   std::filesystem::remove(place_.At("key"));
-  ExpectRefused(1, "there is no such file", "Put it back from its copy");
+  ASSERT_TRUE(place_.ServeUntil(" sealed socket="));
+  EXPECT_NE(place_.Server().Err().find("no key file is there"), std::string::npos);
+  EXPECT_NE(place_.Server().Err().find(place_.At("key").string()), std::string::npos);
+  EXPECT_EQ(place_.Asked({"status"})["sealed"], true);
+  EXPECT_EQ(place_.Stop().exit_code, 0);
+  // Where none is configured nobody is warned.
+  ASSERT_TRUE(place_.ServeUntil(" sealed socket=", {"--key-file", ""}));
+  EXPECT_EQ(place_.Server().Err().find("warning"), std::string::npos);
+}
+
+TEST_F(Refusal, DoesNotComeFromAKeyThatIsASystemdCredential) {
+  place_.Init();
+  std::filesystem::create_directory(place_.At("credentials"));
+  std::filesystem::rename(place_.At("key"), place_.At("credentials/vault"));
+  const Start start{.environment = {{"CREDENTIALS_DIRECTORY", place_.At("credentials").string()}}};
+  ASSERT_TRUE(place_.ServeUntil(" serving tcp=", {"--key-file", "credential:vault"}, start));
+  EXPECT_EQ(place_.Stop().exit_code, 0);
+  ASSERT_TRUE(place_.ServeUntil(" sealed socket=", {"--key-file", "credential:other"}, start));
+  EXPECT_EQ(place_.Stop().exit_code, 0);
+  ASSERT_TRUE(place_.ServeUntil(" sealed socket=", {"--key-file", "credential:vault"}));
 }
 
 TEST_F(Refusal, OfAKeyFileThatOthersMayRead) {
@@ -98,7 +117,7 @@ TEST_F(Refusal, OfAnotherVaultsKeyFile) {
   const Place other;
   other.Init();
   WriteTo(place_.At("key"), ContentOf(other.At("key")));
-  ExpectRefused(1, "opens no slot of the keys file", "opens with the key file it was made with");
+  ExpectRefused(1, "opens no slot of the keys file", "opens with the secret of any of its slots");
 }
 
 TEST_F(Refusal, OfAnotherVaultsStore) {
@@ -189,7 +208,12 @@ TEST_F(Refusal, OfASecondDaemonWhileTheFirstGoesOn) {
   place_.Serve();
   const Ended second = place_.Daemon({});
   EXPECT_EQ(second.exit_code, 1);
-  EXPECT_NE(second.err.find("no other daemon uses it"), std::string::npos) << second.err;
+  EXPECT_NE(second.err.find("another daemon answers on this socket"), std::string::npos)
+      << second.err;
+  const Ended beside = place_.Daemon({"--socket", place_.At("other-socket").string()});
+  EXPECT_EQ(beside.exit_code, 1);
+  EXPECT_NE(beside.err.find("no other daemon uses it"), std::string::npos) << beside.err;
+  EXPECT_FALSE(std::filesystem::exists(place_.At("other-socket")));
   EXPECT_EQ(place_.Cli({"status"}).exit_code, 0);
   // Its own store, but the socket of the first.
   const Place other;

@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <set>
 #include <string>
@@ -13,6 +15,7 @@
 #include "storage/lmdb/lmdb_engine.h"
 #include "tests/storage/memory_engine.h"
 #include "tests/storage/sealed_rows.h"
+#include "tests/storage/silent_witness.h"
 #include "tests/storage/temporary_folder.h"
 
 namespace oauthvault::storage {
@@ -20,29 +23,87 @@ namespace {
 
 struct Kind {
   std::string name;
-  std::function<std::unique_ptr<Engine>(const std::filesystem::path& folder)> make;
+  std::function<std::unique_ptr<Engine>(const std::filesystem::path& folder, Witness&)> make;
 
   // Without it a test's name would show the bytes of this object.
   friend void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name; }
 };
 
-std::unique_ptr<Engine> MakeLmdb(const std::filesystem::path& folder) {
+std::unique_ptr<Engine> MakeLmdb(const std::filesystem::path& folder, Witness& witness) {
   LmdbSettings settings;
   settings.folder = folder;
   settings.map_size_bytes = 16 << 20;
   if (!CreateLmdbStore(settings, kTestVault)) return nullptr;
-  Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings, kTestVault);
+  Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings, kTestVault, witness);
   return engine ? std::move(*engine) : nullptr;
 }
 
-std::unique_ptr<Engine> MakeMemory(const std::filesystem::path&) {
-  return std::make_unique<fakes::MemoryEngine>(16 << 20);
+std::unique_ptr<Engine> MakeMemory(const std::filesystem::path&, Witness& witness) {
+  return std::make_unique<fakes::MemoryEngine>(16 << 20, &witness);
 }
+
+// Compares what it is told with a model, counts in a row of its own, and fails when told to.
+class WatchfulWitness final : public Witness {
+ public:
+  Result<void> Settle() override {
+    calls += "S";
+    if (settle_fails) return std::unexpected(*settle_fails);
+    return {};
+  }
+
+  Result<std::vector<Change>> Attest(const Transaction& transaction, const Look& look) override {
+    calls += "A";
+    if (attest_fails) return std::unexpected(*attest_fails);
+    EXPECT_EQ(transaction.first_generation, generation_ + 1);
+    EXPECT_EQ(transaction.last_generation, generation_ + transaction.acts.size());
+    attested_ = model_;
+    std::set<crypto::RowKey> seen;
+    for (const Touched& touched : transaction.touched) {
+      EXPECT_TRUE(seen.insert(touched.key).second);
+      const auto row = attested_.find(touched.key);
+      EXPECT_EQ(touched.before.has_value(), row != attested_.end());
+      if (touched.before && row != attested_.end()) {
+        EXPECT_EQ(touched.before->RecordVersion(), row->second);
+      }
+      attested_.erase(touched.key);
+      if (touched.after) attested_[touched.key] = touched.after->RecordVersion();
+      const auto looked = look(touched.key);
+      EXPECT_EQ(looked->has_value(), touched.after.has_value());
+    }
+    const auto counter = look(kCounter);
+    EXPECT_EQ(counter->has_value() ? (*counter)->RecordVersion() : 0, generation_);
+    std::vector<Change> changes;
+    const std::uint64_t version = transaction.last_generation;
+    changes.push_back({kCounter, {}, SealedRowOf(kCounter, version)});
+    return changes;
+  }
+
+  Result<void> Announce(const Transaction& transaction) override {
+    calls += "N";
+    model_ = attested_;
+    generation_ = transaction.last_generation;
+    acts.insert(acts.end(), transaction.acts.begin(), transaction.acts.end());
+    if (announce_fails) return std::unexpected(*announce_fails);
+    return {};
+  }
+
+  static constexpr crypto::RowKey kCounter{{99}};
+  std::string calls;  // a letter for each
+  std::vector<std::string> acts;
+  std::optional<Error> settle_fails;
+  std::optional<Error> attest_fails;
+  std::optional<Error> announce_fails;
+
+ private:
+  std::map<crypto::RowKey, std::uint64_t> model_;     // versions
+  std::map<crypto::RowKey, std::uint64_t> attested_;  // as the transaction would leave it
+  std::uint64_t generation_ = 0;
+};
 
 class EngineContract : public testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
-    engine_ = GetParam().make(folder_.Path());
+    engine_ = GetParam().make(folder_.Path(), silent_);
     ASSERT_NE(engine_, nullptr);
   }
 
@@ -56,13 +117,19 @@ class EngineContract : public testing::TestWithParam<Kind> {
   Result<std::uint64_t> Commit(Change change) {
     std::vector<Change> changes;
     changes.push_back(std::move(change));
-    return engine_->Commit(std::move(changes));
+    return engine_->Commit(std::move(changes), {});
   }
   Result<std::uint64_t> Commit(Change one, Change two) {
     std::vector<Change> changes;
     changes.push_back(std::move(one));
     changes.push_back(std::move(two));
-    return engine_->Commit(std::move(changes));
+    return engine_->Commit(std::move(changes), {});
+  }
+
+  // Puts a row of so many bytes, whatever stands there.
+  Result<std::uint64_t> Put(std::uint64_t name, std::uint64_t version, std::size_t size_bytes) {
+    const crypto::RowKey key = KeyOf(1, 1, 1, name);
+    return Commit(Change{key, {}, SealedRowOf(key, version, size_bytes)});
   }
 
   // The version of the row, 0 when it is absent.
@@ -89,7 +156,16 @@ class EngineContract : public testing::TestWithParam<Kind> {
     return result ? Code::kNotFound : result.error().GetCode();
   }
 
+  // Begins anew with a witness that looks.
+  void BeginWatched() {
+    engine_ = GetParam().make(watched_folder_.Path(), witness_);
+    ASSERT_NE(engine_, nullptr);
+  }
+
   const TemporaryFolder folder_;
+  const TemporaryFolder watched_folder_;
+  SilentWitness silent_;
+  WatchfulWitness witness_;
   std::unique_ptr<Engine> engine_;
   const crypto::RowKey a_ = KeyOf(1, 1, 1, 1);
   const crypto::RowKey b_ = KeyOf(1, 1, 1, 2);
@@ -150,6 +226,18 @@ TEST_P(EngineContract, Version_HoldsForThatVersionOnly) {
   EXPECT_EQ(VersionOf(a_), 2u);
 }
 
+TEST_P(EngineContract, Write_HoldsForTheVeryWriteOnly) {
+  const crypto::SealedRow first = SealedRowOf(a_, 1);
+  const crypto::SealedRow second = SealedRowOf(a_, 1);
+  EXPECT_EQ(CodeOf(Commit(Change{a_, Expect::Write(first), second})), Code::kConflict);
+  ASSERT_TRUE(Commit(Change{a_, {}, first}).has_value());
+  EXPECT_EQ(CodeOf(Commit(Change{a_, Expect::Write(second), second})), Code::kConflict);
+  EXPECT_TRUE(Commit(Change{a_, Expect::Write(first), second}).has_value());
+  // Of the same version, and another write.
+  EXPECT_EQ(CodeOf(Commit(Remove(a_, Expect::Write(first)))), Code::kConflict);
+  EXPECT_TRUE(Commit(Remove(a_, Expect::Write(second))).has_value());
+}
+
 TEST_P(EngineContract, Remove_TakesTheRowAwayWhenItsExpectationHolds) {
   ASSERT_TRUE(Commit(Put(a_, 1), Put(b_, 1)).has_value());
   EXPECT_EQ(CodeOf(Commit(Remove(a_, Expect::Version(2)))), Code::kConflict);
@@ -172,18 +260,18 @@ TEST_P(EngineContract, Commit_MakesNothingWhenOneExpectationFails) {
 }
 
 TEST_P(EngineContract, Commit_RefusesWhatIsNoBatch) {
-  EXPECT_EQ(CodeOf(engine_->Commit({})), Code::kInvalid);
+  EXPECT_EQ(CodeOf(engine_->Commit({}, {})), Code::kInvalid);
   EXPECT_EQ(CodeOf(Commit(Put(a_, 1), Put(a_, 2))), Code::kInvalid);
   std::vector<Change> many;
   for (std::size_t i = 0; i <= kMaxBatchChanges; ++i) many.push_back(Remove(KeyOf(1, 1, 1, i)));
-  EXPECT_EQ(CodeOf(engine_->Commit(std::move(many))), Code::kInvalid);
+  EXPECT_EQ(CodeOf(engine_->Commit(std::move(many), {})), Code::kInvalid);
   EXPECT_EQ(engine_->Generation(), 0u);
 }
 
 TEST_P(EngineContract, Commit_TakesTheLargestBatch) {
   std::vector<Change> many;
   for (std::size_t i = 0; i < kMaxBatchChanges; ++i) many.push_back(Put(KeyOf(1, 1, 1, i), 1));
-  EXPECT_EQ(*engine_->Commit(std::move(many)), 1u);
+  EXPECT_EQ(*engine_->Commit(std::move(many), {}), 1u);
   EXPECT_EQ(KeysOf({}).size(), kMaxBatchChanges);
   EXPECT_EQ(engine_->GetFill()->rows, kMaxBatchChanges);
 }
@@ -291,6 +379,45 @@ TEST_P(EngineContract, Full_IsExhaustedAndLeavesWhatWasThere) {
   EXPECT_EQ(VersionOf(KeyOf(1, 1, 1, put)), 0u);
 }
 
+TEST_P(EngineContract, Full_KeepsRoomForReplacementsAndMoreForRemovals) {
+  constexpr std::uint64_t kSmall = 5000;
+  constexpr std::uint64_t kSmallRows = 300;
+  for (std::uint64_t i = 0; i < kSmallRows; ++i) {
+    ASSERT_TRUE(Put(kSmall + i, 1, 300).has_value());
+  }
+  std::uint64_t rows = 0;
+  while (Put(rows, 1, 30000)) ++rows;
+  const Result<Fill> full = engine_->GetFill();
+  EXPECT_LE(full->used_bytes, full->create_limit_bytes + 100000);
+  EXPECT_GE(full->used_bytes, full->create_limit_bytes - 100000);
+
+  std::uint64_t larger = 0;
+  Result<std::uint64_t> last = 0;
+  for (; larger < rows; ++larger) {
+    last = Put(larger, 2, 60000);
+    if (!last) break;
+  }
+  ASSERT_EQ(CodeOf(last), Code::kExhausted);
+  EXPECT_GT(larger, 10u);
+  EXPECT_LT(larger, rows / 2);
+  EXPECT_LE(engine_->GetFill()->used_bytes, full->capacity_bytes / 100 * 96);
+  std::uint64_t grown = 0;
+  while (grown < kSmallRows && Put(kSmall + grown, 2, 1500)) ++grown;
+  ASSERT_GT(grown, 0u);
+  ASSERT_LT(grown, kSmallRows);
+  EXPECT_EQ(CodeOf(Put(rows, 1, 20)), Code::kExhausted);
+  EXPECT_EQ(CodeOf(Put(kSmall, 3, 120000)), Code::kExhausted);
+  // As revoking does: a little longer than before.
+  EXPECT_TRUE(Put(kSmall, 3, 1560).has_value());
+  EXPECT_EQ(VersionOf(KeyOf(1, 1, 1, kSmall)), 3u);
+
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    ASSERT_TRUE(Commit(Remove(KeyOf(1, 1, 1, i))).has_value()) << i;
+  }
+  EXPECT_EQ(engine_->GetFill()->rows, kSmallRows);
+  EXPECT_TRUE(Put(0, 1, 60000).has_value());
+}
+
 TEST_P(EngineContract, Writers_OfManyThreadsAllLandWithNumbersOfTheirOwn) {
   constexpr std::uint64_t kWriters = 8;
   constexpr std::uint64_t kBatches = 25;
@@ -368,6 +495,126 @@ TEST_P(EngineContract, Readers_BesideTheWriterSeeWholeBatches) {
   }
   EXPECT_EQ(torn, 0u);
   EXPECT_GE(seen, 4u);
+}
+
+TEST_P(EngineContract, Witness_SeesEachRowOnceBeforeAndAfter) {
+  BeginWatched();
+  ASSERT_TRUE(Commit(Put(a_, 1), Put(b_, 1)).has_value());
+  ASSERT_TRUE(Commit(Put(a_, 2), Remove(b_)).has_value());
+  ASSERT_TRUE(Commit(Remove(a_)).has_value());
+  ASSERT_FALSE(Commit(Put(a_, 1, Expect::Version(9))).has_value());
+  ASSERT_TRUE(Commit(Remove(a_)).has_value());
+  EXPECT_EQ(VersionOf(WatchfulWitness::kCounter), 4u);
+}
+
+TEST_P(EngineContract, Witness_OfManyWritersSeesWhatEachRowWas) {
+  BeginWatched();
+  constexpr std::uint64_t kWriters = 6;
+  constexpr std::uint64_t kBatches = 40;
+  {
+    std::vector<std::jthread> writers;
+    for (std::uint64_t w = 0; w < kWriters; ++w) {
+      writers.emplace_back([&, w] {
+        // All on the same few rows, so that one group changes a row more than once.
+        for (std::uint64_t i = 0; i < kBatches; ++i) {
+          std::vector<Change> changes;
+          changes.push_back(Put(KeyOf(1, 1, 1, (w + i) % 3), w * 1000 + i + 1));
+          changes.push_back(Remove(KeyOf(1, 1, 1, (w + i + 1) % 3)));
+          EXPECT_TRUE(engine_->Commit(std::move(changes), std::to_string(w)).has_value());
+        }
+      });
+    }
+  }
+  EXPECT_EQ(VersionOf(WatchfulWitness::kCounter), kWriters * kBatches);
+  EXPECT_EQ(engine_->Generation(), kWriters * kBatches);
+  EXPECT_EQ(witness_.acts.size(), kWriters * kBatches);
+  for (std::uint64_t w = 0; w < kWriters; ++w) {
+    EXPECT_EQ(std::ranges::count(witness_.acts, std::to_string(w)),
+              static_cast<std::ptrdiff_t>(kBatches));
+  }
+}
+
+TEST_P(EngineContract, Witness_AddsItsRowsInTheSameTransaction) {
+  BeginWatched();
+  std::atomic<bool> done = false;
+  std::atomic<std::uint64_t> torn = 0;
+  {
+    std::jthread reader([&] {
+      const std::vector<crypto::RowKey> keys = {a_, WatchfulWitness::kCounter};
+      while (!done) {
+        const auto rows = engine_->Read(keys);
+        const auto version = [&](std::size_t of) {
+          return (*rows)[of] ? (*rows)[of]->RecordVersion() : 0;
+        };
+        if (!rows || version(0) != version(1)) ++torn;
+      }
+    });
+    for (std::uint64_t version = 1; version <= 50; ++version) {
+      EXPECT_TRUE(Commit(Put(a_, version)).has_value());
+    }
+    done = true;
+  }
+  EXPECT_EQ(torn, 0u);
+}
+
+TEST_P(EngineContract, Witness_ThatDoesNotAttestRefusesTheTransaction) {
+  BeginWatched();
+  ASSERT_TRUE(Commit(Put(a_, 1)).has_value());
+  witness_.attest_fails = Error(Code::kCorrupt, "the test's witness does not attest");
+  EXPECT_EQ(CodeOf(Commit(Put(a_, 2), Put(b_, 1))), Code::kCorrupt);
+  EXPECT_EQ(VersionOf(a_), 1u);
+  EXPECT_EQ(VersionOf(b_), 0u);
+  EXPECT_EQ(VersionOf(WatchfulWitness::kCounter), 1u);
+  EXPECT_EQ(engine_->Generation(), 1u);
+  witness_.attest_fails.reset();
+  EXPECT_EQ(*Commit(Put(a_, 2)), 2u);
+  EXPECT_EQ(witness_.calls, "SANSASAN");
+}
+
+TEST_P(EngineContract, Witness_ThatDoesNotAnnounceIsSettledBeforeTheNextTransaction) {
+  BeginWatched();
+  ASSERT_TRUE(Commit(Put(a_, 1)).has_value());
+  witness_.announce_fails = Error(Code::kUnavailable, "the test's witness does not announce");
+  EXPECT_EQ(CodeOf(Commit(Put(a_, 2))), Code::kUnavailable);
+  // It stands, and nobody was told.
+  EXPECT_EQ(VersionOf(a_), 2u);
+  EXPECT_EQ(engine_->Generation(), 1u);
+  EXPECT_EQ(witness_.calls, "SANSAN");
+
+  witness_.announce_fails.reset();
+  witness_.settle_fails = Error(Code::kExhausted, "the test's witness does not settle");
+  EXPECT_EQ(CodeOf(Commit(Put(a_, 3))), Code::kExhausted);
+  EXPECT_EQ(CodeOf(Commit(Put(a_, 3))), Code::kExhausted);
+  EXPECT_EQ(VersionOf(a_), 2u);
+  EXPECT_EQ(engine_->Generation(), 1u);
+  EXPECT_EQ(witness_.calls, "SANSANSS");
+
+  witness_.settle_fails.reset();
+  // Settled by the next one, even if that one comes to nothing.
+  EXPECT_EQ(CodeOf(Commit(Put(a_, 9, Expect::Absent()))), Code::kConflict);
+  EXPECT_EQ(engine_->Generation(), 2u);
+  EXPECT_EQ(*Commit(Put(a_, 3)), 3u);
+}
+
+TEST_P(EngineContract, Witness_ThatFailsIsHeardByEachWriterOnce) {
+  BeginWatched();
+  witness_.announce_fails = Error(Code::kUnavailable, "the test's witness never announces");
+  std::atomic<int> failed = 0;
+  std::atomic<int> other = 0;
+  {
+    std::vector<std::jthread> writers;
+    for (std::uint64_t w = 0; w < 8; ++w) {
+      writers.emplace_back([&, w] {
+        const auto answer = Commit(Put(KeyOf(1, 1, 1, w), 1, Expect::Absent()));
+        ++(!answer && answer.error().GetCode() == Code::kUnavailable ? failed : other);
+      });
+    }
+  }
+  EXPECT_EQ(failed, 8);
+  EXPECT_EQ(other, 0);
+  // Each stands, and was written once: a second time its expectation would not have held.
+  for (std::uint64_t w = 0; w < 8; ++w) EXPECT_EQ(VersionOf(KeyOf(1, 1, 1, w)), 1u);
+  EXPECT_EQ(VersionOf(WatchfulWitness::kCounter), 8u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, EngineContract,

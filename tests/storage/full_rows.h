@@ -13,7 +13,11 @@ inline AccountId AccountNamed(std::string_view text) { return *AccountId::Parse(
 inline AttemptId AttemptNamed(std::string_view text) { return *AttemptId::Parse(text); }
 
 inline Project FullProject() {
-  return {ProjectNamed("project-acme"), "title of acme", 101, "local/project-maker"};
+  return {.id = ProjectNamed("project-acme"),
+          .title = "title of acme",
+          .created_at_s = 101,
+          .created_by = "local/project-maker",
+          .shredding_at_s = 118};
 }
 
 inline Component FullComponent() {
@@ -113,6 +117,36 @@ inline Authority FullAuthority() {
   return {.trust_domain = "vault.example",
           .certificate_pem = "-----BEGIN CERTIFICATE-----acme",
           .created_at_s = 117};
+}
+
+inline Anchor FullAnchor() {
+  Anchor anchor{.position = {2, 119},
+                .previous = {1, 117},
+                .acts = {"act-of-one-batch", "", "act-of-the-next"},
+                .all = {.rows = 120},
+                .key_changes = 118};
+  anchor.all.set_hash.fill(121);
+  return anchor;
+}
+
+inline Summary FullSummary() {
+  Summary summary{.prefix = std::string(17, 'p'), .rows = {.rows = 122}};
+  summary.rows.set_hash.fill(123);
+  return summary;
+}
+
+inline Backup FullBackup() {
+  return {.folder = "/backups/of-acme",
+          .at_s = 124,
+          .position = {3, 125},
+          .rows = 126,
+          .size_bytes = 127};
+}
+
+inline Rewrapping FullRewrapping() {
+  return {.owner = crypto::Owner::Project("project-rewrapped"),
+          .started_at_s = 128,
+          .started_by = "local/rewrapper"};
 }
 
 }  // namespace oauthvault::storage

@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "tests/storage/sealed_rows.h"
+#include "tests/storage/silent_witness.h"
 #include "tests/storage/temporary_folder.h"
 
 namespace {
@@ -31,6 +32,8 @@ std::atomic<int> sync_fails_with = 0;   // errno of every fdatasync
 std::atomic<int> write_fails_with = 0;  // errno of every write of pages; meta pages too
 std::atomic<bool> meta_only = false;    // of the writes, fail those of meta pages only
 std::atomic<int> syncs = 0;
+std::atomic<int> allocation_fails_with = 0;  // errno of every fallocate
+std::atomic<int> allocations = 0;
 
 std::mutex gate_mutex;
 std::condition_variable gate_moved;
@@ -82,6 +85,17 @@ int fdatasync(int fd) {
   return static_cast<int>(syscall(SYS_fdatasync, fd));
 }
 
+int fallocate(int fd, int mode, off_t offset, off_t size) {
+  ++allocations;
+  if (allocation_fails_with != 0) {
+    // As some file systems do: they keep what they got.
+    syscall(SYS_fallocate, fd, mode, offset, size / 2);
+    errno = allocation_fails_with;
+    return -1;
+  }
+  return static_cast<int>(syscall(SYS_fallocate, fd, mode, offset, size));
+}
+
 ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset) {
   if (FailsAt(offset)) {
     errno = write_fails_with;
@@ -113,18 +127,19 @@ class LmdbEngineTest : public testing::Test {
   void TearDown() override {
     sync_fails_with = 0;
     write_fails_with = 0;
+    allocation_fails_with = 0;
     meta_only = false;
     OpenGate();
   }
 
   std::unique_ptr<Engine> Open() {
-    Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings_, kTestVault);
+    Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings_, kTestVault, witness_);
     EXPECT_TRUE(engine.has_value()) << (engine ? "" : engine.error().Message());
     return engine ? std::move(*engine) : nullptr;
   }
 
   std::optional<Code> OpenRefusal(const crypto::VaultId& vault = kTestVault) const {
-    const Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings_, vault);
+    const Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings_, vault, witness_);
     if (engine) return std::nullopt;
     return engine.error().GetCode();
   }
@@ -132,7 +147,7 @@ class LmdbEngineTest : public testing::Test {
   static Result<std::uint64_t> Put(Engine& engine, std::uint64_t name, std::size_t size = 20,
                                    Expect expect = {}) {
     const crypto::RowKey key = KeyOf(1, 1, 1, name);
-    return engine.Commit({Change{key, expect, SealedRowOf(key, 1, size)}});
+    return engine.Commit({Change{key, expect, SealedRowOf(key, 1, size)}}, {});
   }
 
   // Puts a new row. While the queue has no room, counts that in `refused` and asks again.
@@ -180,6 +195,7 @@ class LmdbEngineTest : public testing::Test {
 
   const TemporaryFolder folder_;
   LmdbSettings settings_;
+  mutable SilentWitness witness_;
 };
 
 TEST_F(LmdbEngineTest, Open_TwiceInOneProcessIsConflict) {
@@ -198,7 +214,7 @@ TEST_F(LmdbEngineTest, Open_InASecondProcessIsConflict) {
   const pid_t child = fork();
   if (child == 0) {
     close(stop[1]);
-    const auto engine = OpenLmdbStore(settings_, kTestVault);
+    const auto engine = OpenLmdbStore(settings_, kTestVault, witness_);
     char byte = engine ? 'y' : 'n';
     if (write(ready[1], &byte, 1) != 1) _exit(2);
     (void)!read(stop[0], &byte, 1);  // until the parent closes its end
@@ -267,7 +283,7 @@ TEST_F(LmdbEngineTest, Open_RefusesAnotherFormat) {
   PutFormatRow(FormatRowOf(kStoreFormat));
   EXPECT_NE(Open(), nullptr);
   PutFormatRow(FormatRowOf(kStoreFormat + 1));
-  const auto refused = OpenLmdbStore(settings_, kTestVault);
+  const auto refused = OpenLmdbStore(settings_, kTestVault, witness_);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().GetCode(), Code::kInvalid);
   EXPECT_EQ(refused.error().Message(),
@@ -322,6 +338,35 @@ TEST_F(LmdbEngineTest, Reopen_TakesALargerMap) {
   EXPECT_TRUE(Has(*engine, 1));
 }
 
+TEST_F(LmdbEngineTest, Preallocation_HappensOnceForAMap) {
+  const int before = allocations;
+  (void)Open();
+  EXPECT_EQ(allocations - before, 1);
+  (void)Open();
+  EXPECT_EQ(allocations - before, 1);
+  settings_.map_size_bytes = 8 << 20;
+  (void)Open();
+  EXPECT_EQ(allocations - before, 2);
+  settings_.preallocate = false;
+  settings_.map_size_bytes = 12 << 20;
+  (void)Open();
+  EXPECT_EQ(allocations - before, 2);
+}
+
+TEST_F(LmdbEngineTest, Preallocation_ThatFailsIsExhaustedOrUnavailable) {
+  const auto size = std::filesystem::file_size(folder_.Path() / "data.mdb");
+  for (const int full : {ENOSPC, EDQUOT, EFBIG}) {
+    allocation_fails_with = full;
+    EXPECT_EQ(OpenRefusal(), Code::kExhausted);
+    EXPECT_EQ(std::filesystem::file_size(folder_.Path() / "data.mdb"), size);
+  }
+  allocation_fails_with = EIO;
+  EXPECT_EQ(OpenRefusal(), Code::kUnavailable);
+  // A file system that cannot do it is used without.
+  allocation_fails_with = EOPNOTSUPP;
+  EXPECT_EQ(OpenRefusal(), std::nullopt);
+}
+
 TEST_F(LmdbEngineTest, Read_OfADamagedRowIsCorruptAndHarmsNoOther) {
   const crypto::RowKey bad = KeyOf(1, 1, 1, 7);
   PutRaw(std::string(bad.bytes.begin(), bad.bytes.end()), "no sealed row");
@@ -331,7 +376,7 @@ TEST_F(LmdbEngineTest, Read_OfADamagedRowIsCorruptAndHarmsNoOther) {
   EXPECT_EQ(engine->Scan({}, {}, 10).error().GetCode(), Code::kCorrupt);
   EXPECT_EQ(Put(*engine, 7, 20, Expect::Version(1)).error().GetCode(), Code::kCorrupt);
   EXPECT_TRUE(Has(*engine, 8));
-  EXPECT_TRUE(engine->Commit({Change{bad, {}, std::nullopt}}).has_value());
+  EXPECT_TRUE(engine->Commit({Change{bad, {}, std::nullopt}}, {}).has_value());
   EXPECT_TRUE(engine->Scan({}, {}, 10).has_value());
 }
 
@@ -349,7 +394,7 @@ TEST_F(LmdbEngineTest, Kill_LosesNoAcknowledgedRow) {
     const pid_t child = fork();
     if (child == 0) {
       close(acks[0]);
-      const auto engine = OpenLmdbStore(settings_, kTestVault);
+      const auto engine = OpenLmdbStore(settings_, kTestVault, witness_);
       if (!engine) _exit(2);
       const auto write_rows = [&](std::uint64_t from) {
         for (std::uint64_t name = from;; name += 2) {
@@ -393,22 +438,52 @@ TEST_F(LmdbEngineTest, Full_StaysReadableAndCanBeEmptied) {
   EXPECT_EQ(Put(*engine, put, 20000).error().GetCode(), Code::kExhausted);
   EXPECT_EQ(engine->Generation(), put);
   for (std::uint64_t i = 0; i < put; ++i) ASSERT_TRUE(Has(*engine, i));
-
-  // A removal needs some pages itself, which another removal's commit gives back; without a reserve
-  // some are refused, and none of those is half made.
-  std::uint64_t removed = 0;
   for (std::uint64_t i = 0; i < put; ++i) {
-    const auto answer = engine->Commit({Change{KeyOf(1, 1, 1, i), {}, std::nullopt}});
-    EXPECT_EQ(Has(*engine, i), !answer.has_value());
-    if (answer) {
-      ++removed;
-    } else {
-      EXPECT_EQ(answer.error().GetCode(), Code::kExhausted);
-    }
+    ASSERT_TRUE(engine->Commit({Change{KeyOf(1, 1, 1, i), {}, std::nullopt}}, {}).has_value());
+    EXPECT_FALSE(Has(*engine, i));
   }
-  EXPECT_GT(removed, put / 2);
-  EXPECT_EQ(engine->GetFill()->rows, put - removed);
+  EXPECT_EQ(engine->GetFill()->rows, 0u);
   EXPECT_TRUE(Put(*engine, 0, 20000).has_value());
+}
+
+TEST_F(LmdbEngineTest, Full_ByAReaderThatDiedIsNotFullForLong) {
+  std::array<int, 2> ready{};
+  std::array<int, 2> go{};
+  ASSERT_EQ(pipe(ready.data()), 0);
+  ASSERT_EQ(pipe(go.data()), 0);
+  // A process of its own, as a check of the store is: made before this one has the store open.
+  const pid_t child = fork();
+  if (child == 0) {
+    char byte = 0;
+    MDB_env* env = nullptr;
+    MDB_txn* txn = nullptr;
+    if (read(go[0], &byte, 1) != 1 || mdb_env_create(&env) != 0 ||
+        mdb_env_open(env, folder_.Path().c_str(), MDB_RDONLY, 0) != 0 ||
+        mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn) != 0 || write(ready[1], &byte, 1) != 1) {
+      _exit(2);
+    }
+    for (;;) pause();
+  }
+  const std::unique_ptr<Engine> engine = Open();
+  for (std::uint64_t i = 0; i < 10; ++i) ASSERT_TRUE(Put(*engine, i, 100000).has_value());
+  char byte = 0;
+  ASSERT_EQ(write(go[1], &byte, 1), 1);
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  // What the reader may see stays, so each replacement takes new room.
+  int replaced = 0;
+  while (replaced < 100 && Put(*engine, 1, 100000)) ++replaced;
+  EXPECT_LT(replaced, 40);
+  EXPECT_EQ(Put(*engine, 1, 100000).error().GetText(),
+            "the store is full for this change; removals still work");
+  // Although each takes some room that the reader keeps.
+  for (std::uint64_t i = 2; i < 10; ++i) {
+    EXPECT_TRUE(engine->Commit({Change{KeyOf(1, 1, 1, i), {}, std::nullopt}}, {}).has_value());
+  }
+  kill(child, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(Put(*engine, 1, 100000).has_value());
+  for (const int fd : {ready[0], ready[1], go[0], go[1]}) close(fd);
 }
 
 TEST_F(LmdbEngineTest, Group_SharesOneSyncAndLeavesOutWhatConflicts) {
@@ -460,8 +535,9 @@ TEST_F(LmdbEngineTest, Group_IsNotHarmedByABatchThatIsTooLarge) {
   std::atomic<int> refused = 0;
   callers.emplace_back([&] {
     for (;;) {
-      const auto answer = engine->Commit(large);
-      if (answer || answer.error().GetText() == "the store is full") {
+      const auto answer = engine->Commit(large, {});
+      if (answer || answer.error().GetText() ==
+                        "the store is full for this change; removals still work") {
         if (!answer) ++full;
         return;
       }

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,9 +20,17 @@ namespace oauthvault::fakes {
 /// LMDB engine passes, and fails when told to. Threads: any.
 class MemoryEngine final : public storage::Engine {
  public:
-  /// Rows of at most `capacity_bytes` in all.
-  explicit MemoryEngine(std::uint64_t capacity_bytes = 1ull << 30)
-      : capacity_bytes_(capacity_bytes) {}
+  /// Rows of at most `capacity_bytes` in all. Without a witness nobody takes part in commits.
+  explicit MemoryEngine(std::uint64_t capacity_bytes = 1ull << 30,
+                        storage::Witness* witness = nullptr)
+      : capacity_bytes_(capacity_bytes), witness_(witness) {}
+
+  /// Another one from now on, as after a new start.
+  void SetWitness(storage::Witness* witness) {
+    const std::lock_guard lock(mutex_);
+    witness_ = witness;
+    announced_ = generation_;
+  }
 
   /// The next commit answers `error`, and nothing of it is made.
   void FailNextCommit(Error error) {
@@ -64,8 +74,8 @@ class MemoryEngine final : public storage::Engine {
     return found;
   }
 
-  Result<std::uint64_t> Commit(std::vector<storage::Change> changes) override {
-    if (Result<void> checked = storage::CheckBatch(changes); !checked) {
+  Result<std::uint64_t> Commit(std::vector<storage::Change> changes, std::string act) override {
+    if (Result<void> checked = storage::CheckBatch(changes, act); !checked) {
       return Fail(std::move(checked));
     }
     const std::lock_guard lock(mutex_);
@@ -73,38 +83,77 @@ class MemoryEngine final : public storage::Engine {
       const Error error = *std::exchange(next_commit_, std::nullopt);
       return std::unexpected(error);
     }
+    if (witness_ != nullptr) {
+      if (Result<void> settled = witness_->Settle(); !settled) return Fail(std::move(settled));
+      announced_ = generation_;
+    }
     std::map<crypto::RowKey, crypto::SealedRow> next = rows_;
+    std::vector<storage::Touched> touched;
+    bool creates = false;
+    bool grows = false;
     for (storage::Change& change : changes) {
       const auto row = rows_.find(change.key);
-      std::optional<std::uint64_t> present;
-      if (row != rows_.end()) present = row->second.RecordVersion();
+      std::optional<crypto::SealedRow> present;
+      if (row != rows_.end()) present = row->second;
       if (!change.expect.HoldsFor(present)) {
         return Fail(Code::kConflict, "the fake's row is not in the state that is expected");
       }
-      next.erase(change.key);
-      if (change.row) next.emplace(change.key, std::move(*change.row));
+      creates = creates || (change.row && !present);
+      grows = grows || (change.row && present && !storage::HardlyGrows(row->second, *change.row));
+      touched.push_back({change.key, std::move(present), change.row});
+      Put(next, std::move(change));
     }
-    if (SizeOf(next) > capacity_bytes_ && SizeOf(next) > SizeOf(rows_)) {
+    const std::uint64_t limit = creates ? storage::CreateLimit(capacity_bytes_)
+                                        : storage::ReplaceLimit(capacity_bytes_);
+    if ((creates || grows) && SizeOf(next) > limit) {
       return Fail(Code::kExhausted, "the fake is full");
     }
+    const std::vector<std::string> acts = {std::move(act)};
+    const storage::Transaction transaction{generation_ + 1, generation_ + 1, touched, acts};
+    if (witness_ != nullptr) {
+      auto attested = witness_->Attest(
+          transaction,
+          [&](const crypto::RowKey& key) -> Result<std::optional<crypto::SealedRow>> {
+            const auto row = next.find(key);
+            return row == next.end() ? std::nullopt : std::optional(row->second);
+          });
+      if (!attested) return Fail(std::move(attested));
+      for (storage::Change& change : *attested) Put(next, std::move(change));
+    }
     rows_ = std::move(next);
-    return ++generation_;
+    ++generation_;
+    if (witness_ != nullptr) {
+      if (auto announced = witness_->Announce(transaction); !announced) {
+        return Fail(std::move(announced));
+      }
+    }
+    announced_ = generation_;
+    return generation_;
+  }
+
+  Result<void> CopyTo(const std::filesystem::path&) const override {
+    return Fail(Code::kUnavailable, "the fake has no files to copy");
   }
 
   std::uint64_t Generation() const override {
     const std::lock_guard lock(mutex_);
-    return generation_;
+    return announced_;
   }
 
   Result<storage::Fill> GetFill() const override {
     const std::lock_guard lock(mutex_);
     if (reads_) return std::unexpected(*reads_);
-    return storage::Fill{SizeOf(rows_), capacity_bytes_, rows_.size()};
+    return storage::Fill{SizeOf(rows_), capacity_bytes_, storage::CreateLimit(capacity_bytes_),
+                         rows_.size(), false};
   }
 
   std::uint64_t ReadCount() const override { return read_count_; }
 
  private:
+  static void Put(std::map<crypto::RowKey, crypto::SealedRow>& rows, storage::Change change) {
+    rows.erase(change.key);
+    if (change.row) rows.emplace(change.key, std::move(*change.row));
+  }
   static std::uint64_t SizeOf(const std::map<crypto::RowKey, crypto::SealedRow>& rows) {
     std::uint64_t size_bytes = 0;
     for (const auto& [key, row] : rows) size_bytes += key.bytes.size() + row.Bytes().size();
@@ -113,8 +162,10 @@ class MemoryEngine final : public storage::Engine {
 
   const std::uint64_t capacity_bytes_;
   mutable std::mutex mutex_;  // guards all below but the count
+  storage::Witness* witness_;
   std::map<crypto::RowKey, crypto::SealedRow> rows_;
   std::uint64_t generation_ = 0;
+  std::uint64_t announced_ = 0;
   std::optional<Error> next_commit_;
   std::optional<Error> reads_;
   mutable std::atomic<std::uint64_t> read_count_ = 0;

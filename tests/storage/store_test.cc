@@ -13,6 +13,7 @@
 #include "storage/lmdb/lmdb_engine.h"
 #include "tests/storage/full_rows.h"
 #include "tests/storage/memory_engine.h"
+#include "tests/storage/silent_witness.h"
 #include "tests/storage/temporary_folder.h"
 
 namespace oauthvault::storage {
@@ -57,7 +58,7 @@ class StoreTest : public testing::Test {
 
   template <Row R>
   Result<std::uint64_t> Insert(const R& row, Secrets secrets = {}) {
-    Batch batch;
+    Batch batch(Act{.act = "test"});
     batch.Insert(row, std::move(secrets));
     return store_->Commit(std::move(batch));
   }
@@ -76,7 +77,7 @@ class StoreTest : public testing::Test {
     ASSERT_TRUE(secrets.has_value());
     EXPECT_TRUE(secrets->data->Equals(Bytes("the data")));
     EXPECT_TRUE(secrets->app_secret->Equals(Bytes("the app secret")));
-    Batch batch;
+    Batch batch(Act{.act = "test"});
     batch.Remove(row, 1);
     EXPECT_TRUE(store_->Commit(std::move(batch)).has_value());
     found = store_->Find<R>(row.Names());
@@ -132,7 +133,7 @@ TEST_F(StoreTest, Insert_OfAnExistingRowIsConflict) {
 }
 
 TEST_F(StoreTest, Insert_WithoutAKekOfItsOwnerIsNotFoundAndWritesNothing) {
-  Batch batch;
+  Batch batch(Act{.act = "test"});
   batch.Insert(FullProject());
   batch.Insert(CredentialsNamed("project-without-kek", "c", "a"));
   const auto committed = store_->Commit(std::move(batch));
@@ -145,7 +146,7 @@ TEST_F(StoreTest, Replace_RaisesTheVersionAndRefusesAStaleOne) {
   ASSERT_TRUE(Insert(FullCredentials(), SecretsOf("old data", "old secret")).has_value());
   Credentials changed = FullCredentials();
   changed.authorized_for = "someone else";
-  Batch batch;
+  Batch batch(Act{.act = "test"});
   batch.Replace(changed, 1, {Bytes("new data"), std::nullopt});
   ASSERT_TRUE(store_->Commit(std::move(batch)).has_value());
 
@@ -158,19 +159,19 @@ TEST_F(StoreTest, Replace_RaisesTheVersionAndRefusesAStaleOne) {
   EXPECT_TRUE(secrets->data->Equals(Bytes("new data")));
   EXPECT_FALSE(secrets->app_secret.has_value());
 
-  Batch stale;
+  Batch stale(Act{.act = "test"});
   stale.Replace(FullCredentials(), 1);
   const auto refused = store_->Commit(std::move(stale));
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().GetCode(), Code::kConflict);
-  Batch removal;
+  Batch removal(Act{.act = "test"});
   removal.Remove(FullCredentials(), 1);
   EXPECT_EQ(store_->Commit(std::move(removal)).error().GetCode(), Code::kConflict);
 }
 
 TEST_F(StoreTest, Commit_MakesAllChangesOrNone) {
   ASSERT_TRUE(Insert(FullProject()).has_value());
-  Batch batch;
+  Batch batch(Act{.act = "test"});
   batch.Insert(FullComponent());
   batch.Insert(FullProject());
   EXPECT_FALSE(store_->Commit(std::move(batch)).has_value());
@@ -225,7 +226,7 @@ TEST_F(StoreTest, Find_OfARowThatWasMovedIsCorrupt) {
   const crypto::RowKey from = keyring_->KeyOf(table, moved.Names());
   const crypto::RowKey to = keyring_->KeyOf(table, place.Names());
   const auto rows = engine_.Read(std::span(&from, 1));
-  ASSERT_TRUE(engine_.Commit({Change{to, {}, rows->front()}}).has_value());
+  ASSERT_TRUE(engine_.Commit({Change{to, {}, rows->front()}}, {}).has_value());
 
   const auto found = store_->Find<Credentials>(place.Names());
   ASSERT_FALSE(found.has_value());
@@ -246,7 +247,7 @@ TEST_F(StoreTest, Find_OfARowWithTheNamesOfAnotherIsCorrupt) {
       keyring_->Seal(crypto::Owner::Project("project-acme"), key, 1,
                      {Bytes(FieldsOf(inside)), std::nullopt, std::nullopt});
   ASSERT_TRUE(sealed.has_value());
-  ASSERT_TRUE(engine_.Commit({Change{key, {}, *sealed}}).has_value());
+  ASSERT_TRUE(engine_.Commit({Change{key, {}, *sealed}}, {}).has_value());
   const auto found = store_->Find<Credentials>(place.Names());
   ASSERT_FALSE(found.has_value());
   EXPECT_EQ(found.error().GetCode(), Code::kCorrupt);
@@ -293,7 +294,7 @@ TEST_F(StoreTest, List_OfRowsThatAProjectOwnsNeedsTheProject) {
 }
 
 TEST_F(StoreTest, Pages_HaveTheSizeThatWasAskedWithinItsBounds) {
-  Batch batch;
+  Batch batch(Act{.act = "test"});
   for (std::size_t i = 0; i < kMaxPageSize + 10; ++i) {
     batch.Insert(CredentialsNamed("project-acme", "c", "id" + std::to_string(i)));
   }
@@ -345,7 +346,7 @@ TEST_F(StoreTest, Pages_MeetEveryStandingRowOnceWhileOthersComeAndGo) {
     }
     const auto& last = page->rows.back();
     if (!last.row.id.Str().starts_with("standing")) {
-      Batch batch;
+      Batch batch(Act{.act = "test"});
       batch.Remove(last.row, last.version);
       ASSERT_TRUE(store_->Commit(std::move(batch)).has_value());
     }
@@ -386,10 +387,11 @@ TEST_F(StoreTest, DataFile_ShowsNoNameAndNoSecret) {
   settings.map_size_bytes = 16 << 20;
   ASSERT_TRUE(CreateLmdbStore(settings, keyring_->Id()).has_value());
   {
-    Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings, keyring_->Id());
+    SilentWitness silent;
+    Result<std::unique_ptr<Engine>> engine = OpenLmdbStore(settings, keyring_->Id(), silent);
     ASSERT_TRUE(engine.has_value());
     Store store(**engine, *keyring_);
-    Batch batch;
+    Batch batch(Act{.act = "test"});
     const auto insert = [&](const auto& row) {
       batch.Insert(row, SecretsOf("planted-data-value", "planted-app-secret"));
     };

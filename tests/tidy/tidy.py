@@ -29,6 +29,7 @@ MAY_INCLUDE = {
     "daemon/registry": ["crypto", "storage", "daemon/access"],
     "daemon/rivery": ["crypto", "storage", "daemon/access", "daemon/audit", "daemon/registry",
                       "daemon/custody"],
+    "daemon/upkeep": ["crypto", "storage", "daemon/access", "daemon/audit", "daemon/registry"],
     "daemon/custody": ["crypto", "storage", "daemon/access", "daemon/audit", "daemon/registry"],
 }
 ROOMS_OF_PROTO = ("daemon/rpc/", "client/", "tests/")
@@ -39,8 +40,8 @@ IO_HEADERS = re.compile(r"<(fstream|iostream|cstdio|filesystem|thread|mutex|chro
                         r"spdlog/.*|sodium\.h|openssl/.*)>")
 
 ROOMS_WITH_README = ["client", "crypto", "storage", "daemon/access", "daemon/audit",
-                     "daemon/custody", "daemon/registry", "daemon/rivery", "daemon/rpc", "tests",
-                     "tests/fakes/rivery"]
+                     "daemon/custody", "daemon/registry", "daemon/rivery", "daemon/rpc",
+                     "daemon/upkeep", "tests", "tests/fakes/rivery", "tests/faults"]
 README_LINES = 40
 
 COLUMNS = 100

@@ -14,52 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "tests/daemon/audit/hanging_sync.h"
 #include "tests/daemon/audit/trail_folder.h"
 
 namespace oauthvault::audit {
 namespace {
 
 using Found = std::vector<std::string>;
-
-// No test is decided by a clock; this bound only ends a wait that would have no end.
-constexpr std::chrono::seconds kGenerous{30};
-
-/// A disk whose next syncs hang until they are released.
-class HangingSync {
- public:
-  FileCalls Calls() {
-    FileCalls calls = FileCalls::System();
-    calls.fdatasync = [this, system = calls.fdatasync](int file) {
-      std::unique_lock lock(mutex_);
-      ++begun_;
-      changed_.notify_all();
-      changed_.wait(lock, [this] { return !hanging_; });
-      return system(file);
-    };
-    return calls;
-  }
-  void Hang() { Set(true); }
-  void Release() { Set(false); }
-  /// Waits until a sync hangs.
-  void AwaitSync() {
-    std::unique_lock lock(mutex_);
-    const int before = std::exchange(begun_, 0);
-    if (before > 0) return;
-    changed_.wait_for(lock, kGenerous, [this] { return begun_ > 0; });
-  }
-
- private:
-  void Set(bool hanging) {
-    const std::lock_guard lock(mutex_);
-    hanging_ = hanging;
-    begun_ = 0;
-    changed_.notify_all();
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool hanging_ = false;
-  int begun_ = 0;
-};
 
 class FailingDisk : public TrailFolder {
  protected:

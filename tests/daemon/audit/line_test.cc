@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 
 std::string LineOf(const Entry& entry) {
-  return EncodeLine(TestKey(), entry, 2, StandingClock(), kNoPrevious);
+  return EncodeLine(TestKey(), entry, {}, 2, StandingClock(), kNoPrevious);
 }
 
 json Parsed(const std::string& line) { return json::parse(line, nullptr, false); }
@@ -31,7 +31,7 @@ TEST(Line, HasTheFieldsInTheirFixedOrder) {
   EXPECT_EQ(names, (std::vector<std::string>{
                        "v", "seq", "time", "act", "principal", "right", "project", "component",
                        "oauth_id", "object", "version", "outcome", "code", "peer", "request_id",
-                       "generation", "prev", "mac"}));
+                       "epoch", "generation", "prev", "mac"}));
   EXPECT_EQ(line["seq"], 2);
   EXPECT_EQ(line["time"], "2001-09-09T01:46:40.000123Z");
   EXPECT_EQ(line["version"], 3);
@@ -42,13 +42,15 @@ TEST(Line, LeavesOutWhatTheEntryDoesNotHave) {
   entry.act = "Vault.Seal";
   entry.principal = "local/admin";
   const json line = Parsed(LineOf(entry));
-  EXPECT_EQ(line.size(), 8U);
+  EXPECT_EQ(line.size(), 10U);
   EXPECT_EQ(line["outcome"], "denied");
+  EXPECT_EQ(line["epoch"], 0);
+  EXPECT_EQ(line["generation"], 0);
 }
 
 TEST(Line, ATimeOutsideTheCalendarBecomesTheNearestOneInside) {
   const auto time_of = [](std::int64_t time_us) {
-    return Parsed(EncodeLine(TestKey(), RevealOf("id"), 1, time_us, kNoPrevious))["time"];
+    return Parsed(EncodeLine(TestKey(), RevealOf("id"), {}, 1, time_us, kNoPrevious))["time"];
   };
   EXPECT_EQ(time_of(-1), "1970-01-01T00:00:00.000000Z");
   EXPECT_EQ(time_of(std::numeric_limits<std::int64_t>::max()), "9999-12-31T23:59:59.999999Z");
@@ -92,18 +94,19 @@ TEST(Line, NoFieldIsLongerThanTheLimitAndACutOneEndsInATilde) {
 
 TEST(Line, TheLongestLineIsWithinTheLimitOfALine) {
   const std::string worst(2 * kMaxEntryFieldSize, '\x01');
-  Entry entry{.act = worst, .principal = worst, .right = worst, .outcome = Outcome::kAllowed,
-              .project = worst, .component = worst, .oauth_id = worst, .object = worst,
-              .version = ~0ULL, .generation = ~0ULL, .code = worst, .peer = worst,
-              .request_id = worst};
-  const std::string line = EncodeLine(TestKey(), entry, ~0ULL, StandingClock(), kNoPrevious);
+  Entry entry{storage::Act{.act = worst, .principal = worst, .right = worst, .project = worst,
+                           .component = worst, .oauth_id = worst, .object = worst,
+                           .version = ~0ULL, .peer = worst, .request_id = worst, .code = worst}};
+  entry.outcome = Outcome::kAllowed;
+  entry.position = {~0ULL, ~0ULL};
+  const std::string line = EncodeLine(TestKey(), entry, {}, ~0ULL, StandingClock(), kNoPrevious);
   EXPECT_LE(line.size(), kMaxLineSize);
   EXPECT_TRUE(VerifyLine(TestKey(), line));
 }
 
 TEST(Line, VerifiesUnderItsKeyOnlyAndTellsItsPlace) {
   const std::string previous = HashLine("the line before");
-  const std::string line = EncodeLine(TestKey(), RevealOf("id"), 77, StandingClock(), previous);
+  const std::string line = EncodeLine(TestKey(), RevealOf("id"), {}, 77, StandingClock(), previous);
   const auto link = VerifyLine(TestKey(), line);
   ASSERT_TRUE(link);
   EXPECT_EQ(link->sequence, 77U);
@@ -113,6 +116,46 @@ TEST(Line, VerifiesUnderItsKeyOnlyAndTellsItsPlace) {
   for (std::size_t size = 0; size < line.size(); ++size) {
     EXPECT_FALSE(VerifyLine(TestKey(), line.substr(0, size)));
   }
+}
+
+TEST(Line, StandsWhereTheHeadDoesUnlessItTellsOfACommit) {
+  const storage::Position head{3, 41};
+  const auto encoded = [&](const Entry& entry) {
+    return EncodeLine(TestKey(), entry, head, 2, StandingClock(), kNoPrevious);
+  };
+  EXPECT_EQ(PositionOf(encoded(RevealOf("id"))), head);
+  EXPECT_EQ(PositionOf(encoded(CommitAt({3, 42}))), (storage::Position{3, 42}));
+  EXPECT_EQ(Parsed(encoded(CommitAt({3, 42})))["epoch"], 3);
+  EXPECT_EQ(Parsed(encoded(CommitAt({3, 42})))["generation"], 42);
+  EXPECT_EQ(PositionOf(encoded(CommitAt({~0ULL, ~0ULL}))), (storage::Position{~0ULL, ~0ULL}));
+}
+
+TEST(Line, NoTextLooksLikeAPosition) {
+  const std::string hostile = R"(,"epoch":9,"generation":9,"prev":")";
+  Entry entry{storage::Act{.act = hostile, .principal = hostile, .right = hostile,
+                           .project = hostile, .component = hostile, .oauth_id = hostile,
+                           .object = hostile, .version = 1, .peer = hostile,
+                           .request_id = hostile, .code = hostile}};
+  const std::string line =
+      EncodeLine(TestKey(), entry, {3, 41}, 2, StandingClock(), kNoPrevious);
+  EXPECT_EQ(PositionOf(line), (storage::Position{3, 41}));
+}
+
+TEST(Line, HasNoPositionWhereItsNumbersAreNone) {
+  const std::string line = LineOf(RevealOf("id"));
+  const auto with = [&](std::string_view from, std::string_view to) {
+    std::string changed = line;
+    changed.replace(changed.find(from), from.size(), to);
+    return PositionOf(changed);
+  };
+  EXPECT_TRUE(PositionOf(line));
+  EXPECT_FALSE(PositionOf(""));
+  EXPECT_FALSE(with(R"(,"epoch":0)", ""));
+  EXPECT_FALSE(with(R"(,"generation":0)", ""));
+  EXPECT_FALSE(with(R"("epoch":0)", R"("epoch":)"));
+  EXPECT_FALSE(with(R"("epoch":0)", R"("epoch":-1)"));
+  EXPECT_FALSE(with(R"("generation":0)", R"("generation":0.5)"));
+  EXPECT_FALSE(with(R"("generation":0)", R"("generation":18446744073709551616)"));
 }
 
 TEST(Line, HashesWithoutAKey) {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "crypto/sealed.h"
 #include "crypto/secret.h"
 #include "daemon/audit/trail.h"
+#include "storage/tables/ledger.h"
 
 namespace oauthvault::audit {
 
@@ -45,10 +47,30 @@ inline Entry RevealOf(std::string oauth_id) {
   entry.component = "keboola.ex-google-drive";
   entry.oauth_id = std::move(oauth_id);
   entry.version = 3;
-  entry.generation = 17;
   entry.peer = "127.0.0.1:40000";
   entry.request_id = "request-1";
   return entry;
+}
+
+/// What one commit was about.
+inline storage::Act RegisterAct() {
+  return {.act = "Registry.AddProject",
+          .principal = "local/admin",
+          .right = "register",
+          .project = "42",
+          .peer = "unix:",
+          .request_id = "request-0"};
+}
+inline Entry CommitAt(storage::Position position) { return EntryOf(RegisterAct(), position); }
+
+/// The commits of the generations `first` to `last`; the object of each is its generation.
+inline std::vector<storage::Committed> Commits(std::uint64_t first, std::uint64_t last) {
+  std::vector<storage::Committed> commits;
+  for (std::uint64_t generation = first; generation <= last; ++generation) {
+    commits.push_back({generation, RegisterAct()});
+    commits.back().act.object = std::to_string(generation);
+  }
+  return commits;
 }
 
 /// A folder of its own for each test, and what one does with the trail in it.
@@ -96,6 +118,18 @@ class TrailFolder : public testing::Test {
     std::string text;
     for (const std::string& line : lines) text += line + "\n";
     Write(File(), text);
+  }
+
+  /// The generations of the lines about commits (Commits), in the order of the file.
+  std::vector<std::uint64_t> CommitsTold() const {
+    std::vector<std::uint64_t> generations;
+    for (const std::string& line : Lines()) {
+      const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
+      if (parsed.at("act") != RegisterAct().act) continue;
+      EXPECT_EQ(parsed.at("object"), std::to_string(parsed.at("generation").get<std::uint64_t>()));
+      generations.push_back(parsed.at("generation"));
+    }
+    return generations;
   }
 
   /// What the verification of the closed trail finds: `line number: phrase`, one each.

@@ -37,13 +37,13 @@ class CustodyReveal : public testing::Test {
     credentials.app_key = "mine";
     credentials.app_secret = crypto::AppSecret(BytesOf("canary-own-secret"));
     ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials),
-                             IfThere::kReplace, vault_.Store(), 86'399));
+                             IfThere::kReplace, fakes::SetupAct(), vault_.Store(), 86'399));
   }
 
   void ChangeComponent(registry::ComponentFields fields) {
     ASSERT_TRUE(registry::SetComponent(vault_.Store(), vault_.component, std::move(fields),
                                        registry::IfRegistered::kChange,
-                                       access::Principal::LocalAdmin(), 1));
+                                       fakes::ActBy("local/admin"), 1));
   }
 
   // Flips one bit of the stored row of `one`, `from_end` bytes before its end.
@@ -58,7 +58,7 @@ class CustodyReveal : public testing::Test {
     ASSERT_TRUE(damaged);
     std::vector<storage::Change> changes;
     changes.push_back({stored->key, {}, std::move(*damaged)});
-    ASSERT_TRUE(vault_.Engine().Commit(std::move(changes)));
+    ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), fakes::SetupActBytes()));
   }
 
   fakes::TestVault vault_;
@@ -70,7 +70,7 @@ TEST_F(CustodyReveal, Reveal_OpensTheEightKeysWithTheComponentsApp) {
   credentials.authorized_for = "ann";
   credentials.creator_description = "by hand";
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials),
-                           IfThere::kReplace, vault_.Store(), 86'399));
+                           IfThere::kReplace, fakes::SetupAct(), vault_.Store(), 86'399));
   auto release = Reveal();
   ASSERT_TRUE(release) << release.error().Message();
   EXPECT_EQ(release->Version(), 1u);
@@ -110,13 +110,13 @@ TEST_F(CustodyReveal, Reveal_NeverPutsTheComponentsSecretBesideAnotherClient) {
   foreign.data = crypto::CredentialsData(BytesOf("{}"));
   foreign.foreign_client_id = "client-of-rivery";
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(foreign), IfThere::kReplace,
-                           vault_.Store(), 1));
+                           fakes::SetupAct(), vault_.Store(), 1));
   // Not even one that bears the component's own name.
   NewCredentials alike{.id = fakes::TestVault::IdOf("alike")};
   alike.data = crypto::CredentialsData(BytesOf("{}"));
   alike.foreign_client_id = std::string(fakes::kComponentClient);
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(alike), IfThere::kReplace,
-                           vault_.Store(), 1));
+                           fakes::SetupAct(), vault_.Store(), 1));
   const auto expect_no_secret = [&](std::string_view id, std::string_view app_key) {
     auto release = Reveal(id);
     ASSERT_TRUE(release) << id;

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <future>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "tests/daemon/custody/test_vault.h"
@@ -27,7 +31,7 @@ class CustodyStore : public testing::Test {
   Result<storage::Stored<storage::Credentials>> Put(NewCredentials credentials,
                                                     IfThere if_there = IfThere::kReplace) {
     return custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials), if_there,
-                        vault_.Store(), fakes::kVaultNow);
+                        fakes::ActBy(fakes::kRunner), vault_.Store(), fakes::kVaultNow);
   }
 
   Result<std::optional<storage::Stored<storage::Credentials>>> Find(std::string_view id = "one") {
@@ -168,7 +172,8 @@ TEST_F(CustodyStore, Put_RefusesWhatIsThereAlreadyWhereItMustBeNew) {
 
 TEST_F(CustodyStore, Put_NeedsAPermitForStoreOnARegisteredPair) {
   const auto put_with = [&](const access::Permit& permit) {
-    return CodeOf(custody::Put(permit, New("{}"), IfThere::kReplace, vault_.Store(), 1));
+    return CodeOf(custody::Put(permit, New("{}"), IfThere::kReplace, fakes::SetupAct(),
+                               vault_.Store(), 1));
   };
   EXPECT_EQ(put_with(vault_.PermitFor(Right::kReveal)), "DENIED");
   EXPECT_EQ(put_with(vault_.PermitFor(Right::kConnect)), "DENIED");
@@ -180,22 +185,93 @@ TEST_F(CustodyStore, Put_NeedsAPermitForStoreOnARegisteredPair) {
 TEST_F(CustodyStore, Put_KeepsPairsApart) {
   ASSERT_TRUE(Put(New("{\"acme\":1}")));
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore, "other", "sheets"), New("{\"other\":1}"),
-                           IfThere::kRefuse, vault_.Store(), 1));
+                           IfThere::kRefuse, fakes::SetupAct(), vault_.Store(), 1));
   EXPECT_EQ((*Find())->version, 1u);
   EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(**Find(), crypto::Part::kData)), "{\"acme\":1}");
 }
 
 TEST_F(CustodyStore, Delete_RemovesThemOnceAndForStoreOnly) {
   ASSERT_TRUE(Put(New("{}")));
-  const OauthId id = fakes::TestVault::IdOf("one");
-  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kReveal), id, vault_.Store())), "DENIED");
+  const auto remove = [&](const access::Permit& permit) {
+    return CodeOf(Delete(permit, fakes::TestVault::IdOf("one"), fakes::ActBy(fakes::kRunner),
+                         vault_.Store()));
+  };
+  EXPECT_EQ(remove(vault_.PermitFor(Right::kReveal)), "DENIED");
   EXPECT_TRUE(*Find());
-  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore, "other"), id, vault_.Store())),
-            "NOT_FOUND");
+  EXPECT_EQ(remove(vault_.PermitFor(Right::kStore, "other")), "NOT_FOUND");
   EXPECT_TRUE(*Find());
-  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore), id, vault_.Store())), "OK");
+  EXPECT_EQ(remove(vault_.PermitFor(Right::kStore)), "OK");
   EXPECT_FALSE(*Find());
-  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore), id, vault_.Store())), "NOT_FOUND");
+  EXPECT_EQ(remove(vault_.PermitFor(Right::kStore)), "NOT_FOUND");
+}
+
+TEST_F(CustodyStore, PutAndDelete_LeaveALineEachThatSaysWhatItIsAbout) {
+  ASSERT_TRUE(Put(New("{}")));
+  ASSERT_TRUE(Put(New("{}")));
+  EXPECT_EQ(CodeOf(Put(New("{}"), IfThere::kRefuse)), "CONFLICT");  // no commit, no line
+  ASSERT_TRUE(Delete(vault_.PermitFor(Right::kStore), fakes::TestVault::IdOf("one"),
+                     fakes::ActBy(fakes::kRunner), vault_.Store()));
+  const auto lines = vault_.Lines();
+  ASSERT_EQ(lines.size(), 3u);
+  const std::uint64_t first = lines[0].at("generation");
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i].at("principal"), fakes::kRunner);
+    EXPECT_EQ(lines[i].at("project"), "acme");
+    EXPECT_EQ(lines[i].at("component"), "sheets");
+    EXPECT_EQ(lines[i].at("oauth_id"), "one");
+    EXPECT_EQ(lines[i].at("outcome"), "allowed");
+    EXPECT_EQ(lines[i].at("generation"), first + i);
+    EXPECT_EQ(lines[i].at("version"), std::min<std::size_t>(i + 1, 2));
+  }
+}
+
+TEST(CustodyStoreOnDisk, Put_IsNotAnsweredBeforeItsLineIsDurable) {
+  fakes::TestVault vault(fakes::TestVault::On::kDisk);
+  const OauthId id = fakes::TestVault::IdOf("one");
+  const auto names = storage::Credentials::Names(vault.project, vault.component, id);
+  std::atomic<bool> answered = false;
+  vault.HoldTrail(true);
+  const std::uint64_t before = vault.Syncs();
+  auto put = std::async(std::launch::async, [&] {
+    NewCredentials credentials{.id = id};
+    credentials.data = crypto::CredentialsData(BytesOf("{}"));
+    const auto stored = custody::Put(vault.PermitFor(Right::kStore), std::move(credentials),
+                                     IfThere::kRefuse, fakes::SetupAct(), vault.Store(), 1);
+    answered = true;
+    return CodeOf(stored);
+  });
+  while (vault.Syncs() == before) std::this_thread::yield();
+  // The disk has the line and does not answer: the row stands, and nobody was told.
+  EXPECT_TRUE(*vault.Store().Find<storage::Credentials>(names));
+  EXPECT_FALSE(answered);
+  vault.HoldTrail(false);
+  put.wait();
+}
+
+TEST_F(CustodyStore, Put_WhoseLineCannotBeWrittenStandsAndIsToldBeforeTheNextCommit) {
+  vault_.FailTrail(true);
+  EXPECT_EQ(CodeOf(Put(New("{\"untold\":1}"))), "UNAVAILABLE");
+  EXPECT_TRUE(*Find());
+  EXPECT_EQ(CodeOf(Put(New("{}", "refused"))), "UNAVAILABLE");
+  EXPECT_FALSE(*Find("refused"));
+  EXPECT_TRUE(vault_.Lines().empty());
+  vault_.FailTrail(false);
+  EXPECT_EQ(CodeOf(Put(New("{}", "next"))), "OK");
+  const auto lines = vault_.Lines();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0].at("oauth_id"), "one");
+  EXPECT_EQ(lines[1].at("oauth_id"), "next");
+}
+
+TEST_F(CustodyStore, Put_WhoseLineCannotBeWrittenIsToldAtTheNextStart) {
+  vault_.FailTrail(true);
+  EXPECT_EQ(CodeOf(Put(New("{\"untold\":1}"))), "UNAVAILABLE");
+  vault_.FailTrail(false);
+  vault_.Reopen();
+  EXPECT_TRUE(*Find());
+  const auto lines = vault_.Lines();
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].at("oauth_id"), "one");
 }
 
 TEST_F(CustodyStore, Put_ThatTheStoreRefusesLeavesWhatStood) {

@@ -28,8 +28,11 @@
 #include "daemon/registry/components.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/projects.h"
+#include "daemon/upkeep/anchor.h"
 #include "storage/lmdb/lmdb_engine.h"
+#include "storage/tables/ledger.h"
 #include "storage/tables/store.h"
+#include "tests/daemon/acts.h"
 #include "tests/storage/memory_engine.h"
 #include "tests/storage/temporary_folder.h"
 
@@ -75,6 +78,10 @@ class TestVault {
   }
   ~TestVault() {
     HoldTrail(false);
+    grants_.reset();
+    store_.reset();
+    engine_.reset();
+    ledger_.reset();
     trail_.reset();
   }
   TestVault(const TestVault&) = delete;
@@ -83,15 +90,24 @@ class TestVault {
   /// As a daemon that starts again: only what is on the disk is left.
   void Reopen() {
     grants_.reset();
-    trail_.reset();
     store_.reset();
     if (on_ == On::kDisk) engine_.reset();
+    ledger_.reset();
+    trail_.reset();
     keyring_.reset();
     auto opened =
         crypto::Keyring::Unlock(KeysFile(), crypto::SlotSecret(slot_.Bytes().Clone()));
     if (!opened) std::abort();
     keyring_ = std::move(*opened);
     Open();
+  }
+
+  /// Lets the files of the store go, on disk only, until Reopen: somebody else works on them.
+  void CloseStore() {
+    grants_.reset();
+    store_.reset();
+    engine_.reset();
+    ledger_.reset();
   }
 
   storage::Store& Store() { return *store_; }
@@ -115,10 +131,10 @@ class TestVault {
   void Grant(const std::vector<access::Right>& rights, std::string_view on_project = "acme",
              std::string_view on_component = "sheets") {
     auto added = grants_->Add(Runner(), on_project, on_component, rights,
-                              access::Principal::LocalAdmin(), kVaultNow);
+                              SetupAct(), kVaultNow);
     ASSERT_TRUE(added) << added.error().Message();
   }
-  void Revoke() { ASSERT_TRUE(grants_->Remove(Runner(), "acme", "sheets")); }
+  void Revoke() { ASSERT_TRUE(grants_->Remove(Runner(), "acme", "sheets", SetupAct())); }
 
   /// A permit, whatever the grants say: from a table of its own.
   access::Permit PermitFor(access::Right right, std::string_view on_project = "acme",
@@ -137,7 +153,7 @@ class TestVault {
     custody::NewCredentials credentials{.id = IdOf(id)};
     credentials.data = crypto::CredentialsData(BytesOf(data));
     auto stored = custody::Put(PermitFor(access::Right::kStore), std::move(credentials),
-                               custody::IfThere::kReplace, *store_, kVaultNow);
+                               custody::IfThere::kReplace, SetupAct(), *store_, kVaultNow);
     if (!stored) std::abort();
     return std::move(*stored);
   }
@@ -170,6 +186,11 @@ class TestVault {
     const std::lock_guard lock(guard_);
     trail_fails_ = fails;
   }
+  /// After `count` more syncs the trail's disk fails one.
+  void FailOneSyncAfter(std::uint64_t count) {
+    const std::lock_guard lock(guard_);
+    failing_sync_ = syncs_ + count + 1;
+  }
   /// The trail's disk waits in its next sync until it is told not to.
   void HoldTrail(bool holds) {
     const std::lock_guard lock(guard_);
@@ -196,14 +217,6 @@ class TestVault {
   }
 
   void Open() {
-    if (on_ == On::kDisk) {
-      auto opened = storage::OpenLmdbStore(Settings(), keyring_->Id());
-      if (!opened) std::abort();
-      engine_ = std::move(*opened);
-    } else if (!engine_) {
-      engine_ = std::make_unique<MemoryEngine>();
-    }
-    store_ = std::make_unique<storage::Store>(*engine_, *keyring_);
     audit::FileCalls calls = audit::FileCalls::System();
     calls.fdatasync = [this, sync = calls.fdatasync](int file) {
       if (BeforeSync()) return sync(file);
@@ -214,6 +227,18 @@ class TestVault {
                                     [] { return kVaultNow * 1'000'000; }, std::move(calls));
     if (!trail) std::abort();
     trail_ = std::move(*trail);
+    ledger_ = std::make_unique<storage::Ledger>(*keyring_, audit::RecorderOf(*trail_));
+    if (on_ == On::kDisk) {
+      auto opened = storage::OpenLmdbStore(Settings(), keyring_->Id(), *ledger_);
+      if (!opened) std::abort();
+      engine_ = std::move(*opened);
+    } else if (!engine_) {
+      engine_ = std::make_unique<MemoryEngine>(1ull << 30, ledger_.get());
+    } else {
+      Memory().SetWitness(ledger_.get());
+    }
+    store_ = std::make_unique<storage::Store>(*engine_, *keyring_);
+    if (!upkeep::Reconcile(*store_, *keyring_, *trail_)) std::abort();
     auto grants = registry::Grants::Load(*store_);
     if (!grants) std::abort();
     grants_ = std::move(*grants);
@@ -221,16 +246,15 @@ class TestVault {
 
   bool BeforeSync() {
     std::unique_lock lock(guard_);
-    ++syncs_;
+    const std::uint64_t sync = ++syncs_;
     changed_.notify_all();
     changed_.wait(lock, [&] { return !trail_holds_; });
-    return !trail_fails_;
+    return !trail_fails_ && sync != failing_sync_;
   }
 
   void Register() {
-    const access::Principal admin = access::Principal::LocalAdmin();
     for (const ProjectId& id : {project, other_project}) {
-      if (!registry::AddProject(*keyring_, *store_, id, "", admin, kVaultNow)) std::abort();
+      if (!registry::AddProject(*keyring_, *store_, id, "", SetupAct(), kVaultNow)) std::abort();
     }
     registry::ComponentFields fields;
     fields.app_key = kComponentClient;
@@ -239,9 +263,9 @@ class TestVault {
     fields.rivery_datasource_id = "gspreadsheet";
     fields.rivery_connection_type = "gspreadsheet";
     if (!registry::SetComponent(*store_, component, std::move(fields),
-                                registry::IfRegistered::kRefuse, admin, kVaultNow) ||
+                                registry::IfRegistered::kRefuse, SetupAct(), kVaultNow) ||
         !registry::SetComponent(*store_, plain_component, {}, registry::IfRegistered::kRefuse,
-                                admin, kVaultNow)) {
+                                SetupAct(), kVaultNow)) {
       std::abort();
     }
     Grant({access::Right::kStore, access::Right::kConnect, access::Right::kReveal});
@@ -256,13 +280,15 @@ class TestVault {
     return crypto::NewSlotSecret();
   }
 
-  mutable std::mutex guard_;  // guards the four below
+  mutable std::mutex guard_;  // guards all below but the parts of the vault
   std::condition_variable changed_;
   std::uint64_t syncs_ = 0;
+  std::uint64_t failing_sync_ = 0;  // 0: none
   bool trail_fails_ = false;
   bool trail_holds_ = false;
 
   std::unique_ptr<crypto::Keyring> keyring_;
+  std::unique_ptr<storage::Ledger> ledger_;
   std::unique_ptr<storage::Engine> engine_;
   std::unique_ptr<storage::Store> store_;
   std::unique_ptr<audit::Trail> trail_;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/fields.h"
 #include "crypto/keyring.h"
 #include "crypto/slots.h"
 #include "daemon/registry/components.h"
@@ -16,6 +17,7 @@
 #include "daemon/registry/identities.h"
 #include "daemon/registry/projects.h"
 #include "storage/tables/store.h"
+#include "tests/daemon/acts.h"
 #include "tests/storage/memory_engine.h"
 #include "tests/storage/temporary_folder.h"
 
@@ -51,6 +53,27 @@ std::string Csr() {
   return std::string(text, static_cast<std::size_t>(size));
 }
 
+// Notes the act of each commit; where it fails the commit stands and is answered Unavailable, as
+// when its audit line cannot be written.
+class NotingWitness final : public storage::Witness {
+ public:
+  Result<void> Settle() override { return {}; }
+  Result<std::vector<storage::Change>> Attest(const storage::Transaction& transaction,
+                                              const Look&) override {
+    for (const std::string& bytes : transaction.acts) {
+      acts.push_back(*storage::DecodeAct(crypto::AsBytes(bytes)));
+    }
+    return std::vector<storage::Change>();
+  }
+  Result<void> Announce(const storage::Transaction&) override {
+    if (fails) return Fail(Code::kUnavailable, "this test's commits are not told");
+    return {};
+  }
+
+  std::vector<storage::Act> acts;
+  bool fails = false;
+};
+
 class RegistryTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -61,12 +84,12 @@ class RegistryTest : public testing::Test {
   }
 
   Result<storage::Stored<storage::Project>> Add(std::string_view id) {
-    return AddProject(*keyring_, *store_, P(id), "A title", by_, kNow);
+    return AddProject(*keyring_, *store_, P(id), "A title", ActBy(), kNow);
   }
   Result<storage::Stored<storage::Component>> Set(std::string_view id, ComponentFields fields,
                                                   IfRegistered if_registered =
                                                       IfRegistered::kChange) {
-    return SetComponent(*store_, C(id), std::move(fields), if_registered, by_, kNow);
+    return SetComponent(*store_, C(id), std::move(fields), if_registered, ActBy(), kNow);
   }
   bool Allows(const access::Principal& who, access::Right right) {
     return access::Decide(who, right, access::Scope::Pair(P("acme"), C("drive")),
@@ -74,9 +97,10 @@ class RegistryTest : public testing::Test {
         .has_value();
   }
 
-  const access::Principal by_ = access::Principal::LocalAdmin();
+  static storage::Act ActBy() { return fakes::ActBy("local/admin"); }
   storage::TemporaryFolder folder_;
-  fakes::MemoryEngine engine_;
+  NotingWitness witness_;
+  fakes::MemoryEngine engine_{1ull << 30, &witness_};
   std::unique_ptr<crypto::Keyring> keyring_;
   std::optional<storage::Store> store_;
   std::unique_ptr<Grants> grants_;
@@ -96,37 +120,38 @@ TEST_F(RegistryTest, AddProject_RefusesTitlesThatAreNoText) {
   for (const std::string& title :
        {std::string(storage::kMaxTextSize + 1, 'a'), std::string("a\nb"), std::string("\x7f"),
         std::string("\xff"), std::string(1, '\0')}) {
-    EXPECT_EQ(CodeOf(AddProject(*keyring_, *store_, P("acme"), title, by_, kNow)),
+    EXPECT_EQ(CodeOf(AddProject(*keyring_, *store_, P("acme"), title, ActBy(), kNow)),
               Code::kInvalid);
   }
   EXPECT_FALSE(keyring_->HasKek(crypto::Owner::Project("acme")));
   EXPECT_TRUE(AddProject(*keyring_, *store_, P("acme"), std::string(storage::kMaxTextSize, 'a'),
-                         by_, kNow));
+                         ActBy(), kNow));
 }
 
 TEST_F(RegistryTest, RemoveProject_RefusesWhileItHoldsAnything) {
   ASSERT_TRUE(Add("acme"));
   ASSERT_TRUE(Set("drive", {}));
-  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("nobody"))), Code::kNotFound);
+  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("nobody"), ActBy())), Code::kNotFound);
 
-  storage::Batch batch;
+  storage::Batch batch(ActBy());
   batch.Insert(storage::Credentials{P("acme"), C("drive"), *OauthId::Parse("main")});
   ASSERT_TRUE(store_->Commit(std::move(batch)));
-  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"))), Code::kConflict);
-  EXPECT_EQ(CodeOf(RemoveComponent(*store_, C("drive"))), Code::kConflict);
+  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"), ActBy())), Code::kConflict);
+  EXPECT_EQ(CodeOf(RemoveComponent(*store_, C("drive"), ActBy())), Code::kConflict);
   const auto credentials = store_->Get<storage::Credentials>(
       storage::Credentials::Names(P("acme"), C("drive"), *OauthId::Parse("main")));
-  storage::Batch removal;
+  storage::Batch removal(ActBy());
   removal.Remove(credentials->row, credentials->version);
   ASSERT_TRUE(store_->Commit(std::move(removal)));
 
-  ASSERT_TRUE(grants_->Add(Who("runner/r"), "acme", "drive", {access::Right::kReveal}, by_, kNow));
-  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"))), Code::kConflict);
-  EXPECT_EQ(CodeOf(RemoveComponent(*store_, C("drive"))), Code::kConflict);
-  ASSERT_TRUE(grants_->Remove(Who("runner/r"), "acme", "drive"));
-  EXPECT_TRUE(RemoveComponent(*store_, C("drive")));
-  EXPECT_TRUE(RemoveProject(*store_, P("acme")));
-  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"))), Code::kNotFound);
+  ASSERT_TRUE(
+      grants_->Add(Who("runner/r"), "acme", "drive", {access::Right::kReveal}, ActBy(), kNow));
+  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"), ActBy())), Code::kConflict);
+  EXPECT_EQ(CodeOf(RemoveComponent(*store_, C("drive"), ActBy())), Code::kConflict);
+  ASSERT_TRUE(grants_->Remove(Who("runner/r"), "acme", "drive", ActBy()));
+  EXPECT_TRUE(RemoveComponent(*store_, C("drive"), ActBy()));
+  EXPECT_TRUE(RemoveProject(*store_, P("acme"), ActBy()));
+  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"), ActBy())), Code::kNotFound);
 }
 
 TEST_F(RegistryTest, SetComponent_KeepsWhatIsNotGivenTheSecretToo) {
@@ -179,34 +204,97 @@ TEST_F(RegistryTest, Grants_ActAtOnceAndUntilTheyAreRemoved) {
   ASSERT_TRUE(Set("drive", {}));
   const access::Principal runner = Who("runner/r");
   EXPECT_FALSE(Allows(runner, access::Right::kReveal));
-  ASSERT_TRUE(grants_->Add(runner, "acme", "drive", {access::Right::kReveal}, by_, kNow));
+  ASSERT_TRUE(grants_->Add(runner, "acme", "drive", {access::Right::kReveal}, ActBy(), kNow));
   EXPECT_TRUE(Allows(runner, access::Right::kReveal));
   EXPECT_TRUE(Allows(runner, access::Right::kDescribe));
   // The same three names again: exactly the new rights.
-  ASSERT_TRUE(grants_->Add(runner, "acme", "drive", {access::Right::kStore}, by_, kNow));
+  ASSERT_TRUE(grants_->Add(runner, "acme", "drive", {access::Right::kStore}, ActBy(), kNow));
   EXPECT_FALSE(Allows(runner, access::Right::kReveal));
   EXPECT_TRUE(Allows(runner, access::Right::kStore));
-  ASSERT_TRUE(grants_->Remove(runner, "acme", "drive"));
+  ASSERT_TRUE(grants_->Remove(runner, "acme", "drive", ActBy()));
   EXPECT_FALSE(Allows(runner, access::Right::kStore));
-  EXPECT_EQ(CodeOf(grants_->Remove(runner, "acme", "drive")), Code::kNotFound);
+  EXPECT_EQ(CodeOf(grants_->Remove(runner, "acme", "drive", ActBy())), Code::kNotFound);
+}
+
+TEST_F(RegistryTest, Grants_WhoseRemovalIsUnavailableActNoMoreWhetherItStandsOrNot) {
+  ASSERT_TRUE(Add("acme"));
+  ASSERT_TRUE(Set("drive", {}));
+  const std::vector<access::Right> reveal = {access::Right::kReveal};
+  ASSERT_TRUE(grants_->Add(Who("runner/stands"), "acme", "drive", reveal, ActBy(), kNow));
+  ASSERT_TRUE(grants_->Add(Who("runner/undone"), "acme", "drive", reveal, ActBy(), kNow));
+  ASSERT_TRUE(grants_->Add(Who("runner/other"), "acme", "drive", reveal, ActBy(), kNow));
+
+  witness_.fails = true;
+  EXPECT_EQ(CodeOf(grants_->Remove(Who("runner/stands"), "acme", "drive", ActBy())),
+            Code::kUnavailable);
+  witness_.fails = false;
+  engine_.FailNextCommit(Error(Code::kUnavailable, "this test's disk does not write a removal"));
+  EXPECT_EQ(CodeOf(grants_->Remove(Who("runner/undone"), "acme", "drive", ActBy())),
+            Code::kUnavailable);
+  EXPECT_FALSE(Allows(Who("runner/stands"), access::Right::kReveal));
+  EXPECT_FALSE(Allows(Who("runner/undone"), access::Right::kReveal));
+  EXPECT_TRUE(Allows(Who("runner/other"), access::Right::kReveal));
+
+  // The next change puts in force what stands.
+  ASSERT_TRUE(grants_->Remove(Who("runner/other"), "acme", "drive", ActBy()));
+  EXPECT_FALSE(Allows(Who("runner/stands"), access::Right::kReveal));
+  EXPECT_TRUE(Allows(Who("runner/undone"), access::Right::kReveal));
+}
+
+TEST_F(RegistryTest, Grants_ThatAreNotToldActFromTheNextChangeOnOnly) {
+  ASSERT_TRUE(Add("acme"));
+  ASSERT_TRUE(Set("drive", {}));
+  const access::Principal runner = Who("runner/r");
+  ASSERT_TRUE(grants_->Add(runner, "acme", "drive",
+                           {access::Right::kReveal, access::Right::kStore}, ActBy(), kNow));
+  witness_.fails = true;
+  EXPECT_EQ(CodeOf(grants_->Add(runner, "acme", "drive",
+                                {access::Right::kStore, access::Right::kConnect}, ActBy(), kNow)),
+            Code::kUnavailable);
+  EXPECT_EQ(CodeOf(grants_->Add(Who("runner/new"), "acme", "drive", {access::Right::kReveal},
+                                ActBy(), kNow)),
+            Code::kUnavailable);
+  witness_.fails = false;
+  EXPECT_FALSE(Allows(runner, access::Right::kReveal));   // taken away: at once
+  EXPECT_TRUE(Allows(runner, access::Right::kStore));     // in both
+  EXPECT_FALSE(Allows(runner, access::Right::kConnect));  // given: not yet
+  EXPECT_FALSE(Allows(Who("runner/new"), access::Right::kReveal));
+
+  ASSERT_TRUE(grants_->Add(Who("runner/other"), "acme", "drive", {access::Right::kReveal},
+                           ActBy(), kNow));
+  EXPECT_TRUE(Allows(runner, access::Right::kConnect));
+  EXPECT_TRUE(Allows(Who("runner/new"), access::Right::kReveal));
+}
+
+TEST_F(RegistryTest, Grants_StayAsTheyAreWhereTheirChangeIsRefused) {
+  ASSERT_TRUE(Add("acme"));
+  ASSERT_TRUE(Set("drive", {}));
+  const access::Principal runner = Who("runner/r");
+  ASSERT_TRUE(grants_->Add(runner, "acme", "drive", {access::Right::kReveal}, ActBy(), kNow));
+  engine_.FailNextCommit(Error(Code::kConflict, "this test's row has changed meanwhile"));
+  EXPECT_EQ(CodeOf(grants_->Remove(runner, "acme", "drive", ActBy())), Code::kConflict);
+  engine_.FailNextCommit(Error(Code::kExhausted, "this test's store is full"));
+  EXPECT_EQ(CodeOf(grants_->Add(runner, "acme", "drive", {access::Right::kStore}, ActBy(), kNow)),
+            Code::kExhausted);
+  EXPECT_TRUE(Allows(runner, access::Right::kReveal));
 }
 
 TEST_F(RegistryTest, Grants_NeedARegisteredPairAndAPrincipalThatMayHoldThem) {
   ASSERT_TRUE(Add("acme"));
   const std::vector<access::Right> reveal = {access::Right::kReveal};
-  EXPECT_EQ(CodeOf(grants_->Add(Who("runner/r"), "acme", "drive", reveal, by_, kNow)),
+  EXPECT_EQ(CodeOf(grants_->Add(Who("runner/r"), "acme", "drive", reveal, ActBy(), kNow)),
             Code::kNotFound);
   ASSERT_TRUE(Set("drive", {}));
-  EXPECT_EQ(CodeOf(grants_->Add(Who("runner/r"), "globex", "drive", reveal, by_, kNow)),
+  EXPECT_EQ(CodeOf(grants_->Add(Who("runner/r"), "globex", "drive", reveal, ActBy(), kNow)),
             Code::kNotFound);
-  EXPECT_EQ(CodeOf(grants_->Add(Who("auditor/a"), "acme", "drive", reveal, by_, kNow)),
+  EXPECT_EQ(CodeOf(grants_->Add(Who("auditor/a"), "acme", "drive", reveal, ActBy(), kNow)),
             Code::kInvalid);
   EXPECT_EQ(CodeOf(grants_->Add(Who("project/globex/component/drive"), "acme", "drive", reveal,
-                                by_, kNow)),
+                                ActBy(), kNow)),
             Code::kInvalid);
-  EXPECT_EQ(CodeOf(grants_->Add(Who("runner/r"), "a/b", "drive", reveal, by_, kNow)),
+  EXPECT_EQ(CodeOf(grants_->Add(Who("runner/r"), "a/b", "drive", reveal, ActBy(), kNow)),
             Code::kInvalid);
-  EXPECT_TRUE(grants_->Add(Who("runner/r"), "*", "*", reveal, by_, kNow));
+  EXPECT_TRUE(grants_->Add(Who("runner/r"), "*", "*", reveal, ActBy(), kNow));
 }
 
 TEST_F(RegistryTest, Grants_AreReadAgainAtTheNextStart) {
@@ -214,7 +302,7 @@ TEST_F(RegistryTest, Grants_AreReadAgainAtTheNextStart) {
   ASSERT_TRUE(Set("drive", {}));
   for (int i = 0; i < 700; ++i) {  // more than a page
     const std::string name = "runner/r" + std::to_string(i);
-    ASSERT_TRUE(grants_->Add(Who(name), "acme", "drive", {access::Right::kReveal}, by_, kNow));
+    ASSERT_TRUE(grants_->Add(Who(name), "acme", "drive", {access::Right::kReveal}, ActBy(), kNow));
   }
   grants_ = *Grants::Load(*store_);
   EXPECT_EQ(grants_->InForce()->Size(), 700u);
@@ -229,21 +317,70 @@ TEST_F(RegistryTest, Identities_IssueListAndRevoke) {
   auto identities = Identities::Load(*store_, kDomain);
   ASSERT_TRUE(identities);
 
-  const auto issued = (*identities)->Issue("runner/r", Csr(), 0, by_, kNow);
+  const auto issued = (*identities)->Issue("runner/r", Csr(), 0, ActBy(), kNow);
   ASSERT_TRUE(issued) << issued.error().Message();
   EXPECT_EQ(issued->identity.row.principal, "spiffe://vault.test/runner/r");
   EXPECT_EQ(issued->identity.row.expires_at_s, kNow + kDefaultIdentityTtlS);
   const std::string serial = issued->identity.row.serial;
   EXPECT_FALSE((*identities)->IsRevoked(serial));
 
-  const auto revoked = (*identities)->Revoke(serial, kNow + 1);
+  const auto revoked = (*identities)->Revoke(serial, ActBy(), kNow + 1);
   ASSERT_TRUE(revoked);
   EXPECT_EQ(revoked->row.revoked_at_s, kNow + 1);
   EXPECT_TRUE((*identities)->IsRevoked(serial));
-  EXPECT_EQ((*identities)->Revoke(serial, kNow + 9)->row.revoked_at_s, kNow + 1);
-  EXPECT_EQ(CodeOf((*identities)->Revoke("00", kNow)), Code::kNotFound);
+  EXPECT_EQ((*identities)->Revoke(serial, ActBy(), kNow + 9)->row.revoked_at_s, kNow + 1);
+  EXPECT_EQ(CodeOf((*identities)->Revoke("00", ActBy(), kNow)), Code::kNotFound);
   // Also after a restart.
   EXPECT_TRUE((*Identities::Load(*store_, kDomain))->IsRevoked(serial));
+}
+
+TEST_F(RegistryTest, Identities_WhoseRevocationIsUnavailableAreRevoked) {
+  ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+  auto identities = Identities::Load(*store_, kDomain);
+  ASSERT_TRUE(identities);
+  const auto issued = (*identities)->Issue("runner/r", Csr(), 0, ActBy(), kNow);
+  ASSERT_TRUE(issued);
+  const std::string serial = issued->identity.row.serial;
+  engine_.FailNextCommit(Error(Code::kConflict, "this test's identity has changed meanwhile"));
+  EXPECT_EQ(CodeOf((*identities)->Revoke(serial, ActBy(), kNow)), Code::kConflict);
+  EXPECT_FALSE((*identities)->IsRevoked(serial));
+  witness_.fails = true;
+  EXPECT_EQ(CodeOf((*identities)->Revoke(serial, ActBy(), kNow)), Code::kUnavailable);
+  EXPECT_TRUE((*identities)->IsRevoked(serial));
+  EXPECT_TRUE((*Identities::Load(*store_, kDomain))->IsRevoked(serial));
+}
+
+TEST_F(RegistryTest, Changes_SayInTheirActWhatTheyAreAbout) {
+  const auto last = [&] {
+    const storage::Act& act = witness_.acts.back();
+    return act.project + "|" + act.component + "|" + act.object + "|" +
+           std::to_string(act.version) + "|" + act.principal;
+  };
+  ASSERT_TRUE(Add("acme"));
+  EXPECT_EQ(last(), "acme|||0|" + ActBy().principal);
+  ASSERT_TRUE(Set("drive", {}));
+  EXPECT_EQ(last(), "|drive||1|" + ActBy().principal);
+  ASSERT_TRUE(Set("drive", {}));
+  EXPECT_EQ(last(), "|drive||2|" + ActBy().principal);
+  const access::Principal runner = Who("runner/r");
+  ASSERT_TRUE(grants_->Add(runner, "acme", "drive",
+                           {access::Right::kStore, access::Right::kReveal}, ActBy(), kNow));
+  EXPECT_EQ(last(), "acme|drive|spiffe://vault.test/runner/r reveal store|0|" + ActBy().principal);
+  ASSERT_TRUE(grants_->Remove(runner, "acme", "drive", ActBy()));
+  EXPECT_EQ(last(), "acme|drive|spiffe://vault.test/runner/r|0|" + ActBy().principal);
+  ASSERT_TRUE(RemoveComponent(*store_, C("drive"), ActBy()));
+  EXPECT_EQ(last(), "|drive||2|" + ActBy().principal);
+  ASSERT_TRUE(RemoveProject(*store_, P("acme"), ActBy()));
+  EXPECT_EQ(last(), "acme|||0|" + ActBy().principal);
+  ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+  EXPECT_EQ(last(), "||vault.test|0|-");
+  auto identities = Identities::Load(*store_, kDomain);
+  const auto issued = (*identities)->Issue("runner/r", Csr(), 0, ActBy(), kNow);
+  ASSERT_TRUE(issued);
+  const std::string about = issued->identity.row.serial + " spiffe://vault.test/runner/r";
+  EXPECT_EQ(last(), "||" + about + "|0|" + ActBy().principal);
+  ASSERT_TRUE((*identities)->Revoke(issued->identity.row.serial, ActBy(), kNow));
+  EXPECT_EQ(last(), "||" + about + "|0|" + ActBy().principal);
 }
 
 TEST_F(RegistryTest, Identities_AreForRegisteredPairsAndKnownKindsOnly) {
@@ -252,7 +389,7 @@ TEST_F(RegistryTest, Identities_AreForRegisteredPairsAndKnownKindsOnly) {
   ASSERT_TRUE(identities);
   const std::string csr = Csr();
   const auto issue = [&](std::string_view path, std::int64_t ttl_s) {
-    return (*identities)->Issue(path, csr, ttl_s, by_, kNow);
+    return (*identities)->Issue(path, csr, ttl_s, ActBy(), kNow);
   };
   EXPECT_EQ(CodeOf(issue("project/acme/component/drive", 0)), Code::kNotFound);
   ASSERT_TRUE(Add("acme"));
@@ -265,7 +402,7 @@ TEST_F(RegistryTest, Identities_AreForRegisteredPairsAndKnownKindsOnly) {
   }
   EXPECT_EQ(CodeOf(issue("runner/r", kMaxIdentityTtlS + 1)), Code::kInvalid);
   EXPECT_EQ(CodeOf(issue("runner/r", 1)), Code::kInvalid);
-  EXPECT_EQ(CodeOf((*identities)->Issue("runner/r", "no csr", 0, by_, kNow)), Code::kInvalid);
+  EXPECT_EQ(CodeOf((*identities)->Issue("runner/r", "no csr", 0, ActBy(), kNow)), Code::kInvalid);
 }
 
 }  // namespace

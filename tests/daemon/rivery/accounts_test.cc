@@ -29,7 +29,7 @@ class Accounts : public testing::Test {
     fields.base_url = std::move(url);
     if (token) fields.token = crypto::ApiToken(BytesOf(*token));
     fields.projects = std::move(projects);
-    return SetAccount(vault_.Store(), id_, std::move(fields), Reach{}, fakes::TestVault::Runner(),
+    return SetAccount(vault_.Store(), id_, std::move(fields), Reach{}, fakes::ActBy(fakes::kRunner),
                       fakes::kVaultNow);
   }
   Result<OpenAccount> Open(const std::optional<ProjectId>& project = std::nullopt) {

@@ -40,7 +40,7 @@ class ConnectionsTest : public RiveryVault {
     row.name = name;
     row.connection_type = "gspreadsheet";
     row.written_version = 1;
-    storage::Batch batch;
+    storage::Batch batch(fakes::SetupAct());
     batch.Insert(row);
     EXPECT_TRUE(vault_.Store().Commit(std::move(batch)));
     return id;
@@ -74,9 +74,13 @@ TEST_F(ConnectionsTest, Update_WritesTheWholeBodyWithTheCredentials) {
   EXPECT_EQ(remote[0].at("connection_name"), "renamed");
   EXPECT_EQ(remote[0].at("credentials"), fakes::Json::parse(kData));
   EXPECT_EQ(remote[0].at("writes"), 2);
-  EXPECT_EQ(vault_.Acts(), (Acts{"Connections.Update allowed"}));
+  // The send, and what was committed about it.
+  EXPECT_EQ(vault_.Acts(), (Acts{"Connections.Update allowed", "connection.updated allowed"}));
   EXPECT_EQ(vault_.Lines()[0].at("oauth_id"), "one");
   EXPECT_EQ(vault_.Lines()[0].at("right"), "connect");
+  EXPECT_EQ(vault_.Lines()[1].at("oauth_id"), "one");
+  EXPECT_EQ(vault_.Lines()[1].at("object"), id_);
+  EXPECT_EQ(vault_.Lines()[1].at("version"), 1);
 }
 
 TEST_F(ConnectionsTest, Update_BringsTheConnectionInStepWithNewCredentials) {
@@ -137,7 +141,7 @@ TEST_F(ConnectionsTest, Update_NamesWhatIsMissing) {
   EXPECT_EQ(CodeOf(Update("", id_, "other")), "NOT_FOUND");
   EXPECT_EQ(vault_.Acts(), Acts{});
   ASSERT_TRUE(custody::Delete(vault_.PermitFor(Right::kStore), fakes::TestVault::IdOf("one"),
-                              vault_.Store()));
+                              fakes::SetupAct(), vault_.Store()));
   EXPECT_EQ(CodeOf(Update()), "NOT_FOUND");
   EXPECT_EQ(vault_.Acts(), (Acts{"Connections.Update failed NOT_FOUND"}));
   EXPECT_EQ(AllRequests(), requests);
@@ -146,7 +150,7 @@ TEST_F(ConnectionsTest, Update_NamesWhatIsMissing) {
 TEST_F(ConnectionsTest, Update_OfAConnectionThatRiveryLostIsNotFound) {
   storage::Connection row = Row().row;
   row.connection_id = "ffffffffffffffffffffffff";
-  storage::Batch batch;
+  storage::Batch batch(fakes::SetupAct());
   batch.Insert(row);
   ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
   EXPECT_EQ(CodeOf(Update("", row.connection_id)), "NOT_FOUND");
@@ -185,6 +189,17 @@ TEST_F(ConnectionsTest, Update_SendsNothingWhileTheTrailCannotRecord) {
   vault_.FailTrail(true);
   EXPECT_EQ(CodeOf(Update()), "UNAVAILABLE");
   EXPECT_EQ(AllRequests(), requests);
+}
+
+TEST_F(ConnectionsTest, Update_WhoseCommitCannotBeToldStandsAndCanBeSentAgain) {
+  vault_.Put("one", "{\"access_token\":\"newer\"}");
+  vault_.FailOneSyncAfter(1);  // the send's line
+  EXPECT_EQ(CodeOf(Update()), "UNAVAILABLE");
+  EXPECT_EQ(Row().row.written_version, 2u);
+  EXPECT_EQ(vault_.Acts(), (Acts{"Connections.Update allowed"}));
+  EXPECT_EQ(CodeOf(Update()), "OK");
+  EXPECT_EQ(vault_.Acts(), (Acts{"Connections.Update allowed", "Connections.Update allowed",
+                                 "connection.updated allowed", "connection.updated allowed"}));
 }
 
 TEST_F(ConnectionsTest, Update_NeedsAPermitForConnect) {

@@ -43,7 +43,7 @@ class RiveryVault : public testing::Test {
     fields.token = crypto::ApiToken(fakes::BytesOf(kApiToken));
     fields.projects = std::move(projects);
     auto set = SetAccount(vault_.Store(), account_, std::move(fields), kLoopback,
-                          access::Principal::LocalAdmin(), fakes::kVaultNow);
+                          fakes::SetupAct(), fakes::kVaultNow);
     ASSERT_TRUE(set) << set.error().Message();
   }
 

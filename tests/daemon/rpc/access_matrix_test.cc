@@ -11,6 +11,7 @@
 #include <set>
 
 #include "daemon/rpc/access_rules.h"
+#include "tests/daemon/acts.h"
 #include "tests/daemon/rpc/vault_fixture.h"
 
 namespace oauthvault::rpc {
@@ -47,44 +48,57 @@ struct Row {
   std::string_view outcomes;
 };
 constexpr Row kMatrix[] = {
-    //                           L A U R r C P O s d v e c X T
-    {"Registry.AddProject",      "Y Y n n n n n n n n n n n u u"},
-    {"Registry.GetProject",      "Y Y n n n n n n n n n n n u u"},
-    {"Registry.ListProjects",    "Y Y n n n n n n n n n n n u u"},
-    {"Registry.RemoveProject",   "Y Y n n n n n n n n n n n u u"},
-    {"Registry.SetComponent",    "Y Y n n n n n n n n n n n u u"},
-    {"Registry.GetComponent",    "Y Y n n n n n n n n n n n u u"},
-    {"Registry.ListComponents",  "Y Y n n n n n n n n n n n u u"},
-    {"Registry.RemoveComponent", "Y Y n n n n n n n n n n n u u"},
-    {"Registry.AddGrant",        "Y Y n n n n n n n n n n n u u"},
-    {"Registry.ListGrants",      "Y Y n n n n n n n n n n n u u"},
-    {"Registry.RemoveGrant",     "Y Y n n n n n n n n n n n u u"},
-    {"Registry.IssueIdentity",   "Y Y n n n n n n n n n n n u u"},
-    {"Registry.ListIdentities",  "Y Y n n n n n n n n n n n u u"},
-    {"Registry.RevokeIdentity",  "Y Y n n n n n n n n n n n u u"},
-    {"Credentials.Store",        "n n n Y n Y n n Y n n n n u u"},
-    {"Credentials.Describe",     "Y Y n Y n Y n n n Y Y n n u u"},
-    {"Credentials.Reveal",       "n n n Y n Y n n n n Y n n u u"},
-    {"Credentials.Inject",       "n n n Y n Y n n n n Y n n u u"},
-    {"Credentials.List",         "Y Y n Y n Y n n n Y Y n n u u"},
-    {"Credentials.Delete",       "n n n Y n Y n n Y n n n n u u"},
-    {"Accounts.Set",             "Y Y n n n n n n n n n n n u u"},
-    {"Accounts.Get",             "Y Y n n n n n n n n n n n u u"},
-    {"Accounts.List",            "Y Y n n n n n n n n n n n u u"},
-    {"Accounts.ListTypes",       "Y Y n n n n n n n n n n n u u"},
-    {"Attempts.Authorize",       "n n n Y n Y n n Y n n n n u u"},
-    {"Attempts.Connect",         "n n n Y n Y n n n n n n Y u u"},
-    {"Attempts.Get",             "Y Y n Y n Y n n n Y Y n n u u"},
-    {"Attempts.GetLink",         "n n n Y n Y n n Y n n n n u u"},
-    {"Attempts.List",            "Y Y n Y n Y n n n Y Y n n u u"},
-    {"Attempts.Watch",           "Y Y n Y n Y n n n Y Y n n u u"},
-    {"Attempts.Cancel",          "n n n Y n Y n n Y n n n n u u"},
-    {"Connections.Get",          "Y Y n Y n Y n n n Y Y n n u u"},
-    {"Connections.List",         "Y Y n Y n Y n n n Y Y n n u u"},
-    {"Connections.Update",       "n n n Y n Y n n n n n n Y u u"},
-    {"Operations.Status",        "Y Y Y Y Y Y Y Y Y Y Y Y Y u u"},
-    {"Audit.Show",               "n n Y n n n n n n n n n n u u"},
-    {"Audit.Verify",             "n n Y n n n n n n n n n n u u"},
+    //                            L A U R r C P O s d v e c X T
+    {"Registry.AddProject",        "Y Y n n n n n n n n n n n u u"},
+    {"Registry.GetProject",        "Y Y n n n n n n n n n n n u u"},
+    {"Registry.ListProjects",      "Y Y n n n n n n n n n n n u u"},
+    {"Registry.RemoveProject",     "Y Y n n n n n n n n n n n u u"},
+    {"Registry.SetComponent",      "Y Y n n n n n n n n n n n u u"},
+    {"Registry.GetComponent",      "Y Y n n n n n n n n n n n u u"},
+    {"Registry.ListComponents",    "Y Y n n n n n n n n n n n u u"},
+    {"Registry.RemoveComponent",   "Y Y n n n n n n n n n n n u u"},
+    {"Registry.AddGrant",          "Y Y n n n n n n n n n n n u u"},
+    {"Registry.ListGrants",        "Y Y n n n n n n n n n n n u u"},
+    {"Registry.RemoveGrant",       "Y Y n n n n n n n n n n n u u"},
+    {"Registry.IssueIdentity",     "Y Y n n n n n n n n n n n u u"},
+    {"Registry.ListIdentities",    "Y Y n n n n n n n n n n n u u"},
+    {"Registry.RevokeIdentity",    "Y Y n n n n n n n n n n n u u"},
+    {"Credentials.Store",          "n n n Y n Y n n Y n n n n u u"},
+    {"Credentials.Describe",       "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Credentials.Reveal",         "n n n Y n Y n n n n Y n n u u"},
+    {"Credentials.Inject",         "n n n Y n Y n n n n Y n n u u"},
+    {"Credentials.List",           "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Credentials.Delete",         "n n n Y n Y n n Y n n n n u u"},
+    {"Accounts.Set",               "Y Y n n n n n n n n n n n u u"},
+    {"Accounts.Get",               "Y Y n n n n n n n n n n n u u"},
+    {"Accounts.List",              "Y Y n n n n n n n n n n n u u"},
+    {"Accounts.ListTypes",         "Y Y n n n n n n n n n n n u u"},
+    {"Attempts.Authorize",         "n n n Y n Y n n Y n n n n u u"},
+    {"Attempts.Connect",           "n n n Y n Y n n n n n n Y u u"},
+    {"Attempts.Get",               "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Attempts.GetLink",           "n n n Y n Y n n Y n n n n u u"},
+    {"Attempts.List",              "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Attempts.Watch",             "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Attempts.Cancel",            "n n n Y n Y n n Y n n n n u u"},
+    {"Connections.Get",            "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Connections.List",           "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Connections.Update",         "n n n Y n Y n n n n n n Y u u"},
+    {"Operations.Status",          "Y Y Y Y Y Y Y Y Y Y Y Y Y u u"},
+    {"Operations.Unseal",          "Y Y n n n n n n n n n n n u u"},
+    {"Operations.Seal",            "Y Y n n n n n n n n n n n u u"},
+    {"Operations.ListSlots",       "Y Y n n n n n n n n n n n u u"},
+    {"Operations.AddSlot",         "Y Y n n n n n n n n n n n u u"},
+    {"Operations.ReissueSlot",     "Y Y n n n n n n n n n n n u u"},
+    {"Operations.RemoveSlot",      "Y Y n n n n n n n n n n n u u"},
+    {"Operations.RotateKeys",      "Y Y n n n n n n n n n n n u u"},
+    {"Operations.Rewrap",          "Y Y n n n n n n n n n n n u u"},
+    {"Operations.KeysStatus",      "Y Y n n n n n n n n n n n u u"},
+    {"Operations.Backup",          "Y Y n n n n n n n n n n n u u"},
+    {"Operations.ListBackups",     "Y Y n n n n n n n n n n n u u"},
+    {"Operations.Check",           "Y Y n n n n n n n n n n n u u"},
+    {"Operations.ShredProject",    "Y Y n n n n n n n n n n n u u"},
+    {"Audit.Show",                 "n n Y n n n n n n n n n n u u"},
+    {"Audit.Verify",               "n n Y n n n n n n n n n n u u"},
 };
 
 std::string_view ActOf(const MethodDescriptor* method) {
@@ -165,7 +179,7 @@ class AccessMatrix : public testing::Test {
     component("only-connect", kComponent, {Right::kConnect});
     const ClientIdentity revoked = vault_.Issue("admin/revoked");
     callers_.push_back({vault_.Tcp(revoked), "-"});
-    EXPECT_TRUE(vault_.Identities().Revoke(revoked.serial, 1));
+    EXPECT_TRUE(vault_.Identities().Revoke(revoked.serial, fakes::SetupAct(), 1));
     // The handshake is made while the certificate is good; the daemon's clock goes on then.
     const ClientIdentity expired = vault_.Issue("admin/expired", registry::kMinIdentityTtlS);
     callers_.push_back({vault_.Tcp(expired), "-"});

@@ -194,6 +194,7 @@ TEST_F(EdgeTest, WhileTheTrailCannotWrite_NothingSecretLeavesAndItRecovers) {
   inject.set_project(kProject);
   inject.set_component(kComponent);
   inject.set_configuration(R"({"authorization":{"oauth_api":{"id":"main"}}})");
+  const auto stranger = vault_.Tcp(vault_.Issue("runner/stranger"));
   vault_.disk_full = true;
   for (const auto& [method, request] :
        {std::pair<std::string, std::string>{kReveal, RevealRequest("main")},
@@ -204,7 +205,6 @@ TEST_F(EdgeTest, WhileTheTrailCannotWrite_NothingSecretLeavesAndItRecovers) {
     EXPECT_EQ(answer.status.error_message().find("planted-secret"), std::string::npos);
   }
   // A denial and an administrative act have lines, too.
-  const auto stranger = vault_.Tcp(vault_.Issue("runner/stranger"));
   EXPECT_EQ(Reveal(stranger, "main").status.error_code(), grpc::StatusCode::UNAVAILABLE);
   v1::AddProjectRequest project;
   project.set_id("while-full");
@@ -215,6 +215,60 @@ TEST_F(EdgeTest, WhileTheTrailCannotWrite_NothingSecretLeavesAndItRecovers) {
             grpc::StatusCode::UNAVAILABLE);
   vault_.disk_full = false;
   EXPECT_TRUE(Reveal(runner_, "main").status.ok());
+}
+
+TEST_F(EdgeTest, ACommitThatTheTrailCouldNotTell_StandsAndHasItsLineBeforeTheNext) {
+  const auto admin = v1::Registry::NewStub(vault_.Unix());
+  v1::AddProjectRequest request;
+  request.set_id("untold");
+  v1::Project added;
+  const std::uint64_t before = vault_.Trail().LastSequence();
+  vault_.disk_full = true;
+  EXPECT_EQ(admin->AddProject(NewContext().get(), request, &added).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  vault_.disk_full = false;
+  v1::GetProjectRequest get;
+  get.set_id("untold");
+  EXPECT_TRUE(admin->GetProject(NewContext().get(), get, &added).ok());
+  request.set_id("next");
+  ASSERT_TRUE(admin->AddProject(NewContext().get(), request, &added).ok());
+  const auto lines = vault_.LinesAfter(before);
+  ASSERT_EQ(lines.size(), 2u);
+  for (const auto& [line, project] : {std::pair(lines[0], "untold"), std::pair(lines[1], "next")}) {
+    EXPECT_NE(line.find(R"("outcome":"allowed")"), std::string::npos) << line;
+    EXPECT_NE(line.find("\"project\":\"" + std::string(project) + "\""), std::string::npos) << line;
+  }
+}
+
+TEST_F(EdgeTest, AFailureBehindTheCommit_HasALineOfItsOwnBesideTheCommits) {
+  const auto admin = v1::Registry::NewStub(vault_.Unix());
+  v1::AddProjectRequest request;
+  request.set_id("p9");
+  v1::Project added;
+  const std::uint64_t before = vault_.Trail().LastSequence();
+  // Nothing is read before the commit; behind it the project is, for the answer.
+  vault_.Engine().after_read = [] { throw std::runtime_error("planted-secret"); };
+  EXPECT_EQ(admin->AddProject(NewContext().get(), request, &added).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  vault_.Engine().after_read = nullptr;
+  const auto lines = vault_.LinesAfter(before);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_NE(lines[0].find(R"("outcome":"allowed")"), std::string::npos) << lines[0];
+  EXPECT_NE(lines[1].find(R"("outcome":"failed")"), std::string::npos) << lines[1];
+  EXPECT_NE(lines[1].find(R"("code":"UNAVAILABLE")"), std::string::npos) << lines[1];
+}
+
+TEST_F(EdgeTest, AReadOfNoSecret_LeavesNoLine) {
+  const auto admin = v1::Registry::NewStub(vault_.Unix());
+  const std::uint64_t before = vault_.Trail().LastSequence();
+  v1::GetProjectRequest request;
+  request.set_id(kProject);
+  v1::Project project;
+  EXPECT_TRUE(admin->GetProject(NewContext().get(), request, &project).ok());
+  request.set_id("absent");
+  EXPECT_EQ(admin->GetProject(NewContext().get(), request, &project).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(vault_.Trail().LastSequence(), before);
 }
 
 TEST_F(EdgeTest, AnAllowedActLeavesOneLine_AndAFailedOneSaysSo) {

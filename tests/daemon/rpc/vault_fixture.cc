@@ -27,6 +27,8 @@
 #include "daemon/rpc/operations_service.h"
 #include "daemon/rpc/peer.h"
 #include "daemon/rpc/registry_service.h"
+#include "storage/tables/ledger.h"
+#include "tests/daemon/acts.h"
 #include "tests/fakes/rivery/standin.h"
 
 namespace oauthvault::rpc {
@@ -165,6 +167,7 @@ struct Vault::Parts {
   std::unique_ptr<crypto::Keyring> keyring;
   std::unique_ptr<storage::Store> store;
   std::unique_ptr<audit::Trail> trail;
+  std::unique_ptr<storage::Ledger> ledger;
   std::unique_ptr<registry::Grants> grants;
   std::unique_ptr<registry::Identities> identities;
   std::unique_ptr<rivery::Client> client;
@@ -174,6 +177,10 @@ struct Vault::Parts {
   std::unique_ptr<Edge> edge;
   std::unique_ptr<Workers> call_workers;
   std::unique_ptr<Workers> rivery_workers;
+  std::unique_ptr<Workers> upkeep_workers;
+  std::unique_ptr<upkeep::Rewrapper> rewrapper;
+  upkeep::LastCheck last_check;
+  std::mutex alone;
   std::unique_ptr<Ticker> ticker;
   DaemonFacts facts;
   std::vector<std::unique_ptr<grpc::Service>> services;
@@ -186,16 +193,6 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   p.rules = std::make_unique<AccessRules>(Must(AccessRules::FromContract(ContractServices())));
   p.keyring = Must(crypto::Keyring::Create(p.folder.Path() / "keys", crypto::NewSlotSecret(),
                                            "key file"));
-  p.store = std::make_unique<storage::Store>(p.engine, *p.keyring);
-  // As CreateAuthority does, keeping the key: some tests are a CA that went astray.
-  p.authority = NewAuthority();
-  storage::Secrets secrets;
-  secrets.data = p.authority.key.Bytes().Clone();
-  storage::Batch batch;
-  batch.Insert(storage::Authority{kTrustDomain, p.authority.certificate_pem, NowS()},
-               std::move(secrets));
-  Must(p.store->Commit(std::move(batch)));
-
   audit::FileCalls calls = audit::FileCalls::System();
   calls.write = [this, write = calls.write](int file, const void* bytes, std::size_t size) {
     if (disk_full) {
@@ -207,6 +204,18 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   std::filesystem::create_directory(p.folder.Path() / "audit");
   p.trail = Must(audit::Trail::Open(p.folder.Path() / "audit", p.keyring->AuditKey(),
                                     [now_s] { return now_s() * 1'000'000; }, calls));
+  p.ledger = std::make_unique<storage::Ledger>(*p.keyring, audit::RecorderOf(*p.trail));
+  p.engine.Rows().SetWitness(p.ledger.get());
+  p.store = std::make_unique<storage::Store>(p.engine, *p.keyring);
+  // As CreateAuthority does, keeping the key: some tests are a CA that went astray.
+  p.authority = NewAuthority();
+  storage::Secrets secrets;
+  secrets.data = p.authority.key.Bytes().Clone();
+  storage::Batch batch(fakes::SetupAct());
+  batch.Insert(storage::Authority{kTrustDomain, p.authority.certificate_pem, NowS()},
+               std::move(secrets));
+  Must(p.store->Commit(std::move(batch)));
+
   p.grants = Must(registry::Grants::Load(*p.store));
   p.identities = Must(registry::Identities::Load(*p.store, kTrustDomain));
 
@@ -221,6 +230,8 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   p.edge = std::make_unique<Edge>(*p.rules, *p.peers, *p.grants, *p.store, *p.trail, now_s);
   p.call_workers = std::make_unique<Workers>("calls", settings.call_threads, settings.call_queue);
   p.rivery_workers = std::make_unique<Workers>("rivery-calls", 1, 8);
+  p.upkeep_workers = std::make_unique<Workers>("upkeep", 1, 4);
+  p.rewrapper = std::make_unique<upkeep::Rewrapper>(*p.store, *p.keyring, now_s);
   p.ticker = std::make_unique<Ticker>(settings.tick);
 
   Descriptor tcp = Must(ListenTcp("127.0.0.1:0"));
@@ -236,8 +247,11 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
                                           *p.ticker));
   serve(std::make_unique<ConnectionsService>(*p.edge, *p.call_workers, *p.rivery_workers,
                                              *p.store, *p.connections));
-  serve(std::make_unique<OperationsService>(*p.edge, *p.call_workers, *p.keyring, *p.store,
-                                            *p.grants, p.facts));
+  serve(std::make_unique<OperationsService>(
+      *p.edge, *p.call_workers, *p.upkeep_workers,
+      OperationsService::Parts{*p.keyring, *p.store, *p.grants, *p.rewrapper, p.last_check,
+                               p.alone},
+      p.facts, [this] { ++sealings; }));
   serve(std::make_unique<AuditService>(*p.edge, *p.call_workers));
   std::vector<grpc::Service*> services;
   for (const auto& service : p.services) services.push_back(service.get());
@@ -268,7 +282,7 @@ const registry::CertificateAuthority::Material& Vault::Authority() const {
 
 void Vault::AddProject(std::string_view id) {
   Must(registry::AddProject(*parts_->keyring, *parts_->store, Must(ProjectId::Parse(id)), "",
-                            access::Principal::LocalAdmin(), NowS()));
+                            fakes::ActBy("local/admin"), NowS()));
 }
 
 void Vault::AddComponent(std::string_view id, std::string_view app_secret) {
@@ -281,19 +295,20 @@ void Vault::AddComponent(std::string_view id, std::string_view app_secret) {
   fields.rivery_datasource_id = "gspreadsheet";
   fields.rivery_connection_type = "gspreadsheet";
   Must(registry::SetComponent(*parts_->store, Must(ComponentId::Parse(id)), std::move(fields),
-                              registry::IfRegistered::kRefuse, access::Principal::LocalAdmin(),
+                              registry::IfRegistered::kRefuse, fakes::ActBy("local/admin"),
                               NowS()));
 }
 
 void Vault::Grant(std::string_view path, std::string_view project, std::string_view component,
                   const std::vector<access::Right>& rights) {
   Must(parts_->grants->Add(PrincipalOf(path), project, component, rights,
-                           access::Principal::LocalAdmin(), NowS()));
+                           fakes::ActBy("local/admin"), NowS()));
 }
 
 void Vault::RemoveGrant(std::string_view path, std::string_view project,
                         std::string_view component) {
-  Must(parts_->grants->Remove(PrincipalOf(path), std::string(project), std::string(component)));
+  Must(parts_->grants->Remove(PrincipalOf(path), std::string(project), std::string(component),
+                              fakes::ActBy("local/admin")));
 }
 
 void Vault::PutCredentials(std::string_view project, std::string_view component,
@@ -301,7 +316,7 @@ void Vault::PutCredentials(std::string_view project, std::string_view component,
   custody::NewCredentials credentials{Must(OauthId::Parse(id))};
   credentials.data = crypto::CredentialsData(crypto::SecretBytes::CopyOf(data));
   Must(custody::Put(PermitFor(access::Right::kStore, project, component), std::move(credentials),
-                    custody::IfThere::kReplace, *parts_->store, NowS()));
+                    custody::IfThere::kReplace, fakes::SetupAct(), *parts_->store, NowS()));
 }
 
 std::string Vault::StartAttempt(std::string_view project, std::string_view component) {
@@ -312,7 +327,7 @@ std::string Vault::StartAttempt(std::string_view project, std::string_view compo
     parts_->vendor = Must(fakes::StandIn::Start({.tokens = {{.token = "api-token"}}}));
     storage::Secrets secrets;
     secrets.data = crypto::SecretBytes::CopyOf("api-token");
-    storage::Batch batch;
+    storage::Batch batch(fakes::SetupAct());
     batch.Insert(
         storage::Account{account, parts_->vendor->BaseUrl(), {"*"}, NowS(), "local/admin"},
         std::move(secrets));
@@ -320,7 +335,7 @@ std::string Vault::StartAttempt(std::string_view project, std::string_view compo
   }
   return Must(parts_->attempts->Authorize(
                   PermitFor(access::Right::kStore, project, component), std::nullopt,
-                  rivery::Order{account, Must(OauthId::Parse("main"))}))
+                  rivery::Order{account, Must(OauthId::Parse("main"))}, fakes::SetupAct()))
       .row.id.Str();
 }
 
@@ -334,14 +349,14 @@ void Vault::Consent(std::string_view project, std::string_view component,
 void Vault::CancelAttempt(std::string_view project, std::string_view component,
                           const std::string& id) {
   Must(parts_->attempts->Cancel(PermitFor(access::Right::kStore, project, component),
-                                Must(AttemptId::Parse(id))));
+                                Must(AttemptId::Parse(id)), fakes::SetupAct()));
 }
 
 ClientIdentity Vault::Issue(std::string_view path, std::int64_t ttl_s) {
   ClientIdentity identity;
   identity.key_pem = NewKeyPem();
   auto issued = Must(parts_->identities->Issue(path, CsrOf(identity.key_pem), ttl_s,
-                                               access::Principal::LocalAdmin(), NowS()));
+                                               fakes::ActBy("local/admin"), NowS()));
   identity.certificate_pem = issued.certificate_pem;
   identity.serial = issued.identity.row.serial;
   return identity;

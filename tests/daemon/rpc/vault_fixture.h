@@ -58,8 +58,11 @@ class InterruptedEngine final : public storage::Engine {
                                               std::size_t limit) const override {
     return rows_.Scan(prefix, after, limit);
   }
-  Result<std::uint64_t> Commit(std::vector<storage::Change> changes) override {
-    return rows_.Commit(std::move(changes));
+  Result<std::uint64_t> Commit(std::vector<storage::Change> changes, std::string act) override {
+    return rows_.Commit(std::move(changes), std::move(act));
+  }
+  Result<void> CopyTo(const std::filesystem::path& folder) const override {
+    return rows_.CopyTo(folder);
   }
   std::uint64_t Generation() const override { return rows_.Generation(); }
   Result<storage::Fill> GetFill() const override { return rows_.GetFill(); }
@@ -111,6 +114,8 @@ class Vault {
   Server& TheServer();
   /// The daemon's clock runs so far ahead.
   std::atomic<std::int64_t> clock_ahead_s = 0;
+  /// How often sealing was asked for.
+  std::atomic<int> sealings = 0;
   /// While true the trail's disk is full.
   std::atomic<bool> disk_full = false;
 

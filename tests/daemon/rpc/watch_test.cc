@@ -7,6 +7,7 @@
 #include <latch>
 #include <thread>
 
+#include "tests/daemon/acts.h"
 #include "tests/daemon/rpc/vault_fixture.h"
 
 namespace oauthvault::rpc {
@@ -213,7 +214,7 @@ TEST_F(QuickTick, WithoutTheGrant_AStreamEndsThoughNothingHappensOnIt) {
 TEST_F(QuickTick, ARevokedCertificate_EndsTheStream) {
   Watcher watcher(channel_, id_);
   EXPECT_EQ(watcher.Next(), v1::ATTEMPT_STATE_NEW);
-  ASSERT_TRUE(vault_.Identities().Revoke(identity_.serial, 1));
+  ASSERT_TRUE(vault_.Identities().Revoke(identity_.serial, fakes::SetupAct(), 1));
   EXPECT_EQ(watcher.Next(), std::nullopt);
   EXPECT_EQ(watcher.End().error_code(), grpc::StatusCode::UNAUTHENTICATED);
 }

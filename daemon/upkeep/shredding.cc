@@ -1,0 +1,153 @@
+#include "daemon/upkeep/shredding.h"
+
+#include <string>
+#include <utility>
+
+namespace oauthvault::upkeep {
+namespace {
+
+constexpr std::size_t kRowsACommit = 500;
+constexpr int kMostConflicts = 10;
+
+// Calls `take` for each row of a table, or of a project in it, page by page.
+template <class R, class Take>
+Result<void> ForEach(const storage::Store& store, std::string_view project, Take take) {
+  std::string page_token;
+  do {
+    auto page = store.List<R>(project, "", page_token, storage::kMaxPageSize);
+    if (!page) return Fail(std::move(page));
+    for (const auto& stored : page->rows) take(stored);
+    page_token = page->next;
+  } while (!page_token.empty());
+  return {};
+}
+
+Result<std::uint64_t> RemoveAll(storage::Store& store, storage::TableId table,
+                                const ProjectId& project, const storage::Act& act) {
+  std::uint64_t all = 0;
+  for (;;) {
+    Result<std::uint64_t> removed = store.RemoveUnopened(table, project, kRowsACommit, act);
+    // Somebody changed one of them: they are read again.
+    if (!removed && removed.error().GetCode() == Code::kConflict) continue;
+    if (!removed) return removed;
+    if (*removed == 0) return all;
+    all += *removed;
+  }
+}
+
+Result<std::uint64_t> RemoveGrants(const storage::Store& store, registry::Grants& grants,
+                                   const ProjectId& project, const storage::Act& act) {
+  std::vector<storage::Grant> found;
+  auto looked = ForEach<storage::Grant>(store, project.Str(),
+                                        [&](const auto& stored) { found.push_back(stored.row); });
+  if (!looked) return Fail(std::move(looked));
+  for (const storage::Grant& grant : found) {
+    auto removed = grants.RemoveExact(grant, act);
+    if (!removed && removed.error().GetCode() != Code::kNotFound) return Fail(std::move(removed));
+  }
+  return found.size();
+}
+
+// Removes what the project has, opened or not; counts it.
+Result<void> RemoveRows(storage::Store& store, registry::Grants& grants, const ProjectId& id,
+                        const storage::Act& act, Shredded& shredded) {
+  auto grants_removed = RemoveGrants(store, grants, id, act);
+  if (!grants_removed) return Fail(std::move(grants_removed));
+  shredded.grants += *grants_removed;
+  struct Table {
+    storage::TableId id;
+    std::uint64_t* count;
+  };
+  for (const Table& table : {Table{storage::TableId::kCredentials, &shredded.credentials},
+                             Table{storage::TableId::kAttempts, &shredded.attempts},
+                             Table{storage::TableId::kConnections, &shredded.connections}}) {
+    auto removed = RemoveAll(store, table.id, id, act);
+    if (!removed) return Fail(std::move(removed));
+    *table.count += *removed;
+  }
+  return {};
+}
+
+// The last commit: the project's own row, and the note that its rows are being rewrapped, which the
+// rewrapper may take away meanwhile.
+Result<void> RemoveProject(storage::Store& store, const ProjectId& id, const storage::Act& act) {
+  const crypto::Owner owner = crypto::Owner::Project(id.Str());
+  for (int attempt = 1;; ++attempt) {
+    auto project = store.Get<storage::Project>(storage::Project::Names(id));
+    if (!project) return Fail(std::move(project));
+    storage::Batch batch(act);
+    batch.Remove(project->row, project->version);
+    auto rewrapping = store.Find<storage::Rewrapping>(storage::Rewrapping::Names(owner));
+    if (rewrapping && *rewrapping) batch.Remove((*rewrapping)->row, (*rewrapping)->version);
+    auto committed = store.Commit(std::move(batch));
+    if (committed) return {};
+    if (committed.error().GetCode() != Code::kConflict || attempt == kMostConflicts) {
+      return Fail(std::move(committed));
+    }
+  }
+}
+
+// From the mark on: can be done again from the begin, as often as it is needed.
+Result<void> Destroy(crypto::Keyring& keyring, storage::Store& store, registry::Grants& grants,
+                     const ProjectId& id, const storage::Act& act, Shredded& shredded) {
+  auto keys = keyring.RemoveOwner(crypto::Owner::Project(id.Str()));
+  if (!keys) return Fail(std::move(keys));
+  shredded.keys = static_cast<std::uint32_t>(keys->keks);
+  // Twice: what was on its way when the mark was made came in behind the first time.
+  for (int time = 0; time < 2; ++time) {
+    if (auto removed = RemoveRows(store, grants, id, act, shredded); !removed) return removed;
+  }
+  storage::Act done = act;
+  done.act = "project.shredded";
+  done.object = "keys:" + std::to_string(shredded.keys) +
+                " credentials:" + std::to_string(shredded.credentials);
+  return RemoveProject(store, id, done);
+}
+
+}  // namespace
+
+Result<Shredded> ShredProject(crypto::Keyring& keyring, storage::Store& store,
+                              registry::Grants& grants, const ProjectId& id,
+                              storage::Act act, std::int64_t now_s) {
+  act.project = id.Str();
+  auto project = store.Get<storage::Project>(storage::Project::Names(id));
+  if (!project) return Fail(std::move(project));
+  Shredded shredded;
+  auto backups = ForEach<storage::Backup>(
+      store, "", [&](const auto& stored) { shredded.open_backups.push_back(stored.row); });
+  if (!backups) return Fail(std::move(backups));
+  // A damaged connection must not keep a tenant from being destroyed; after the keys are gone none
+  // can be read any more.
+  (void)ForEach<storage::Connection>(store, id.Str(), [&](const auto& stored) {
+    shredded.live_connections.push_back(stored.row);
+  });
+
+  storage::Project marked = project->row;
+  marked.shredding_at_s = now_s;
+  storage::Batch batch(act);
+  batch.Replace(marked, project->version);
+  if (auto committed = store.Commit(std::move(batch)); !committed) {
+    return Fail(std::move(committed));
+  }
+  auto destroyed = Destroy(keyring, store, grants, id, act, shredded);
+  if (!destroyed) return Fail(std::move(destroyed));
+  return shredded;
+}
+
+Result<void> FinishShredding(crypto::Keyring& keyring, storage::Store& store,
+                             registry::Grants& grants) {
+  std::vector<ProjectId> begun;
+  auto looked = ForEach<storage::Project>(store, "", [&](const auto& stored) {
+    if (stored.row.shredding_at_s != 0) begun.push_back(stored.row.id);
+  });
+  // What cannot be finished keeps nothing else from it.
+  for (const ProjectId& id : begun) {
+    Shredded shredded;
+    const storage::Act act{.act = "project.shred-finish", .principal = "-", .project = id.Str()};
+    auto destroyed = Destroy(keyring, store, grants, id, act, shredded);
+    if (!destroyed && looked) looked = Fail(std::move(destroyed));
+  }
+  return looked;
+}
+
+}  // namespace oauthvault::upkeep
