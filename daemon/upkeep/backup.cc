@@ -152,6 +152,9 @@ Result<storage::Backup> MakeBackup(const std::filesystem::path& folder, storage:
       !folder.has_filename()) {
     return Fail(Code::kInvalid, "a backup goes into a folder with an absolute path");
   }
+  if (folder.native().ends_with(kUnfinishedBackup)) {
+    return Fail(Code::kInvalid, "a folder whose name ends in .part is an unfinished backup");
+  }
   if (auto ok = registry::CheckText(folder.string(), "folder"); !ok) return Fail(std::move(ok));
   std::error_code wrong;
   if (std::filesystem::exists(std::filesystem::symlink_status(folder, wrong))) {
@@ -159,7 +162,7 @@ Result<storage::Backup> MakeBackup(const std::filesystem::path& folder, storage:
                 Subject::Path(folder.string()));
   }
   std::filesystem::path part = folder;
-  part += ".part";
+  part += kUnfinishedBackup;
   // What an earlier one left that was interrupted.
   if (auto removed = RemoveBackup(part); !removed) return Fail(std::move(removed));
   if (auto made = MakeFolder(part); !made) return Fail(std::move(made));

@@ -18,6 +18,9 @@ namespace oauthvault::upkeep {
 inline constexpr const char* kBackupStore = "store";
 inline constexpr const char* kBackupKeys = "keys";
 inline constexpr const char* kBackupNote = "backup.json";
+/// What the folder's name ends in until the backup counts. Nothing restores such a folder, however
+/// much of it is there.
+inline constexpr const char* kUnfinishedBackup = ".part";
 
 /// A backup's folder has a path of at most this many bytes: it stands in a row and in the trail.
 inline constexpr std::size_t kMaxBackupFolderSize = 900;
@@ -25,7 +28,7 @@ inline constexpr std::size_t kMaxBackupFolderSize = 900;
 /// Writes a hot, compact copy of store and keys, checks it in a child process, and only then gives
 /// it its name: an interrupted one keeps the name `folder`.part, which nothing restores and the
 /// next one removes. The keys are copied after the store, so that they open all of it. `folder` is
-/// absolute and not there yet. `act` says who and why. A backup of which nobody is told, because
+/// absolute, does not end in `.part` and is not there yet. `act` says who and why. A backup of which nobody is told, because
 /// the change that notes it fails, is removed again. Errors: Invalid (the path), Conflict (it, or
 /// something else of the name `folder`.part, is there), Corrupt (the copy does not verify, and is
 /// removed), Exhausted (no room), Unavailable.

@@ -89,6 +89,11 @@ Result<void> Rename(const std::filesystem::path& from, const std::filesystem::pa
               Subject::Path(to.string()));
 }
 
+// `a/b/` is the folder `a/b`.
+std::filesystem::path WithoutSlash(const std::filesystem::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
 bool IsThere(const std::filesystem::path& path) {
   std::error_code ignored;
   return std::filesystem::exists(std::filesystem::symlink_status(path, ignored));
@@ -336,7 +341,10 @@ void DropStaged(const std::filesystem::path& state) {
 
 Result<std::filesystem::path> StageBackup(const std::filesystem::path& backup,
                                           const VaultPlaces& places) {
-  if (!IsThere(backup / kBackupNote)) {
+  // The name counts, not the note alone: a backup that died just before it was renamed is whole, but
+  // nobody was told that it exists, and the next one removes it.
+  const bool has_name = !WithoutSlash(backup).native().ends_with(kUnfinishedBackup);
+  if (!has_name || !IsThere(backup / kBackupNote)) {
     return Fail(Code::kInvalid, "the folder holds no finished backup",
                 Subject::Path(backup.string()));
   }

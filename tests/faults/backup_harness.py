@@ -138,6 +138,15 @@ class Backups:
             self.restore(folder, before)
 
     def must_be_none(self, part):
+        """Its name refuses it, whatever it holds; and where the note is missing, the note does."""
+        self.must_be_refused(part)
+        if not (part / "backup.json").exists():
+            with_name = part.with_name(part.stem + "-renamed")
+            shutil.copytree(part, with_name)
+            self.must_be_refused(with_name)
+            shutil.rmtree(with_name)
+
+    def must_be_refused(self, part):
         with self.other() as other:
             code, _, err = operated.run_verb(other, "restore", str(part), "--reason", "a drill")
             if code == 0:

@@ -220,6 +220,16 @@ TEST_F(RestoreTest, WhatIsRefusedLeavesTheVaultAsItWas) {
   EXPECT_EQ(DataIn(vault_.project, 1), DataOf(1));
 }
 
+TEST_F(RestoreTest, AWholeBackupThatWasNeverGivenItsNameIsNone) {
+  Backup("backup");
+  std::filesystem::rename(At("backup"), At("backup.part"));
+  for (const char* path : {"backup.part", "backup.part/"}) {
+    EXPECT_EQ(fakes::CodeOf(StageBackup(At(path), Places())), "INVALID") << path;
+  }
+  std::filesystem::rename(At("backup.part"), At("backup"));
+  EXPECT_TRUE(StageBackup(At("backup"), Places()));
+}
+
 TEST_F(RestoreTest, ACopyThatDoesNotVerifyIsRefused) {
   PutMany(2, vault_.project);
   Backup("backup");
