@@ -9,43 +9,18 @@
 #include <cerrno>
 #include <utility>
 
+#include "crypto/descriptor.h"
+
 namespace oauthvault::crypto {
 namespace {
 
 constexpr mode_t kOwnerOnlyMode = S_IRUSR | S_IWUSR;
 
-// A descriptor that is closed at the end of its scope.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  bool Open() const { return number_ >= 0; }
-  int Number() const { return number_; }
-
- private:
-  int number_;
-};
-
-bool WriteAll(int file, std::span<const std::uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
-}
-
 bool SyncFolderOf(const std::filesystem::path& path) {
   const std::filesystem::path parent = path.parent_path();
   const Descriptor folder(
       ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return folder.Open() && ::fsync(folder.Number()) == 0;
+  return folder && ::fsync(folder.Get()) == 0;
 }
 
 enum class Created : std::uint8_t { kYes, kExists, kFailed };
@@ -54,10 +29,10 @@ enum class Created : std::uint8_t { kYes, kExists, kFailed };
 Created CreateSynced(const std::filesystem::path& path, std::span<const std::uint8_t> bytes) {
   const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                                kOwnerOnlyMode));
-  if (!file.Open()) return errno == EEXIST ? Created::kExists : Created::kFailed;
+  if (!file) return errno == EEXIST ? Created::kExists : Created::kFailed;
   // The mode that open was given is narrowed by the umask; this one is not.
-  const bool complete = ::fchmod(file.Number(), kOwnerOnlyMode) == 0 &&
-                        WriteAll(file.Number(), bytes) && ::fsync(file.Number()) == 0;
+  const bool complete = ::fchmod(file.Get(), kOwnerOnlyMode) == 0 &&
+                        WriteAll(file.Get(), bytes) && ::fsync(file.Get()) == 0;
   if (complete) return Created::kYes;
   ::unlink(path.c_str());
   return Created::kFailed;
@@ -66,7 +41,7 @@ Created CreateSynced(const std::filesystem::path& path, std::span<const std::uin
 // Overwrites what a file holds, in place; not when it has another name, which may be a backup.
 bool EraseContent(const Descriptor& file) {
   struct stat status {};
-  if (!file.Open() || ::fstat(file.Number(), &status) != 0 || !S_ISREG(status.st_mode) ||
+  if (!file || ::fstat(file.Get(), &status) != 0 || !S_ISREG(status.st_mode) ||
       status.st_nlink > 1) {
     return false;
   }
@@ -74,18 +49,18 @@ bool EraseContent(const Descriptor& file) {
   for (off_t at = 0; at < status.st_size;) {
     const auto size = std::min<std::size_t>(kZeros.size(),
                                             static_cast<std::size_t>(status.st_size - at));
-    const ssize_t written = ::pwrite(file.Number(), kZeros.data(), size, at);
+    const ssize_t written = ::pwrite(file.Get(), kZeros.data(), size, at);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return false;
     at += written;
   }
-  return ::fsync(file.Number()) == 0;
+  return ::fsync(file.Get()) == 0;
 }
 
 // A file without a name: nobody but who holds it open can read it.
 bool IsNameless(const Descriptor& file) {
   struct stat status {};
-  return ::fstat(file.Number(), &status) == 0 && status.st_nlink == 0;
+  return ::fstat(file.Get(), &status) == 0 && status.st_nlink == 0;
 }
 
 // Whether the file has lost its name to another one: its content may be overwritten by now. A file
@@ -93,7 +68,7 @@ bool IsNameless(const Descriptor& file) {
 bool WasReplaced(const Descriptor& file, const std::filesystem::path& path) {
   struct stat held {};
   struct stat named {};
-  if (!IsNameless(file) || ::fstat(file.Number(), &held) != 0) return false;
+  if (!IsNameless(file) || ::fstat(file.Get(), &held) != 0) return false;
   return ::stat(path.c_str(), &named) != 0 || named.st_ino != held.st_ino ||
          named.st_dev != held.st_dev;
 }
@@ -105,7 +80,7 @@ Result<SecretBytes> ReadOpen(const Descriptor& file, const std::filesystem::path
     return Fail(Code::kInvalid, text, Subject::Path(path.string()));
   };
   struct stat status {};
-  if (::fstat(file.Number(), &status) != 0 || !S_ISREG(status.st_mode)) {
+  if (::fstat(file.Get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return invalid("not a regular file");
   }
   if (access == FileAccess::kOwnerOnly && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
@@ -115,7 +90,7 @@ Result<SecretBytes> ReadOpen(const Descriptor& file, const std::filesystem::path
   SecretBytes bytes(static_cast<std::size_t>(status.st_size));
   const bool complete = bytes.Fill([&](std::span<std::uint8_t> rest) {
     while (!rest.empty()) {
-      const ssize_t got = ::read(file.Number(), rest.data(), rest.size());
+      const ssize_t got = ::read(file.Get(), rest.data(), rest.size());
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) return false;
       rest = rest.subspan(static_cast<std::size_t>(got));
@@ -180,7 +155,7 @@ Result<OldContent> PlaceFile(const std::filesystem::path& path,
                 Subject::Path(path.string()));
   }
   // Not sooner: until the folder is synced, a crash may bring the old name back.
-  if (old.Open() && IsNameless(old) && EraseContent(old)) return OldContent::kErased;
+  if (old && IsNameless(old) && EraseContent(old)) return OldContent::kErased;
   return had_old ? OldContent::kLetGo : OldContent::kNone;
 }
 
@@ -190,7 +165,7 @@ Result<SecretBytes> ReadFileBytes(const std::filesystem::path& path, std::size_t
   for (int attempt = 1;; ++attempt) {
     // O_NONBLOCK: opening a pipe must not wait for its writer.
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-    if (!file.Open()) {
+    if (!file) {
       return Fail(Code::kInvalid,
                   errno == ENOENT ? Text("there is no such file")
                                   : Text("the file cannot be opened"),

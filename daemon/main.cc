@@ -1,33 +1,25 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
-#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "crypto/keyring.h"
 #include "crypto/locked_memory.h"
-#include "crypto/sabotage.h"
-#include "crypto/unlocker.h"
 #include "daemon/audit/trail.h"
 #include "daemon/config.h"
+#include "daemon/ending.h"
 #include "daemon/hardening.h"
 #include "daemon/offline.h"
 #include "daemon/registry/grants.h"
@@ -46,10 +38,11 @@
 #include "daemon/rpc/operations_service.h"
 #include "daemon/rpc/peer.h"
 #include "daemon/rpc/registry_service.h"
-#include "daemon/rpc/sealed_service.h"
 #include "daemon/rpc/server.h"
 #include "daemon/rpc/ticker.h"
 #include "daemon/rpc/workers.h"
+#include "daemon/sealed_phase.h"
+#include "daemon/store_check.h"
 #include "daemon/upkeep/anchor.h"
 #include "daemon/upkeep/check.h"
 #include "daemon/upkeep/restore.h"
@@ -64,7 +57,6 @@ namespace {
 
 constexpr char kVersion[] = "0.1.0";
 constexpr std::int64_t kServerCertificateTtlS = 90 * 24 * 3600;
-constexpr std::string_view kSealedFlag = "--sealed";
 
 // Threads: 8 for calls, 4 for calls that wait for Rivery, 1 for backups and the like, and one each
 // for the doors (2), the ticker, the attempts' driver, the rewrapper, a check behind the start, the
@@ -73,7 +65,6 @@ constexpr std::size_t kCallThreads = 8;
 constexpr std::size_t kRiveryThreads = 4;
 constexpr std::size_t kUpkeepThreads = 1;
 constexpr std::size_t kUpkeepQueue = 4;
-constexpr std::size_t kUnsealQueue = 16;
 constexpr std::size_t kCallQueue = 512;
 constexpr std::size_t kRiveryQueue = 64;
 // Beyond the configured time at the end: for calls that were cancelled to notice it.
@@ -85,14 +76,10 @@ constexpr int kExitPutBack = 78;
 // Sealing waits this long for calls under way; then they are cancelled, and have so long to end.
 constexpr std::chrono::milliseconds kSealPatience{500};
 constexpr std::chrono::milliseconds kSealGrace{1500};
-// Wakes the one who waits for a phase to end from inside.
-constexpr int kInnerSignal = SIGUSR1;
 
 constexpr char kAboutListen[] =
     "end the other program or daemon, or name another place with --listen or --socket";
 constexpr char kAboutNames[] = "names takes DNS names and IP addresses";
-constexpr char kAboutProgram[] =
-    "this program or the machine is at fault: reinstall, then report it";
 constexpr char kAboutLocking[] =
     "raise the limit on locked memory (LimitMEMLOCK=64M, ulimit -l), or accept with "
     "--allow-unlocked that keys may be written to swap";
@@ -112,216 +99,6 @@ rivery::Routes RoutesOf(const Config& config) {
   }
   return routes;
 }
-
-// Acts when ending takes longer than `bound`: a call to Rivery may last a minute. What was
-// acknowledged is durable, and so is each step of an attempt before its call leaves, so this is no
-// worse than a kill: the next start goes on from there.
-class LastResort {
- public:
-  // `act` does not return.
-  LastResort(std::chrono::milliseconds bound, std::function<void()> act)
-      : act_(std::move(act)), thread_([this, bound] { Run(bound); }) {}
-  ~LastResort() {
-    {
-      const std::lock_guard lock(guard_);
-      stopped_ = true;
-    }
-    wake_.notify_all();
-    thread_.join();
-  }
-  LastResort(const LastResort&) = delete;
-  LastResort& operator=(const LastResort&) = delete;
-
- private:
-  void Run(std::chrono::milliseconds bound) {
-    std::unique_lock lock(guard_);
-    if (!wake_.wait_for(lock, bound, [this] { return stopped_; })) act_();
-  }
-
-  const std::function<void()> act_;
-  std::mutex guard_;  // guards stopped_
-  std::condition_variable wake_;
-  bool stopped_ = false;
-  std::thread thread_;  // the last member: it uses the others
-};
-
-std::function<void()> EndProcess(const Config& config) {
-  return [&config] {
-    std::error_code ignored;
-    std::filesystem::remove(config.socket, ignored);
-    spdlog::warn("stopped with calls under way");
-    spdlog::default_logger()->flush();
-    _exit(0);
-  };
-}
-
-// Puts a sealed daemon in the place of this one: no key is left in its memory, whatever still uses
-// one. `words` are those that this one was started with.
-void BecomeSealed(std::vector<std::string> words) {
-  spdlog::warn("sealed with calls under way");
-  spdlog::default_logger()->flush();
-  if (std::ranges::find(words, kSealedFlag) == words.end()) words.emplace_back(kSealedFlag);
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  execve("/proc/self/exe", arguments.data(), environ);
-  _exit(0);
-}
-
-// The listeners: they stay while the vault is sealed and opened, so that a client that waits is
-// answered by whoever comes next.
-struct Listeners {
-  rpc::Descriptor tcp;
-  rpc::Descriptor unix_socket;
-};
-
-Result<Listeners> Duplicate(const Listeners& listeners) {
-  auto tcp = rpc::Duplicate(listeners.tcp);
-  if (!tcp) return Fail(std::move(tcp));
-  auto unix_socket = rpc::Duplicate(listeners.unix_socket);
-  if (!unix_socket) return Fail(std::move(unix_socket));
-  return Listeners{std::move(*tcp), std::move(*unix_socket)};
-}
-
-rpc::Server::Settings DoorsOf(const Config& config) {
-  return {config.edge.max_connections, std::chrono::milliseconds(config.edge.handshake_timeout_ms)};
-}
-
-// The signals that end the daemon, and the one that wakes who waits for them.
-sigset_t Signals(std::initializer_list<int> numbers) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int one : numbers) sigaddset(&set, one);
-  return set;
-}
-
-// Whether the daemon is told to end, by a signal that nobody has taken yet.
-bool IsToldToEnd() {
-  sigset_t pending;
-  return sigpending(&pending) == 0 &&
-         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
-}
-
-// Something that goes on until it is ended: from outside, by SIGTERM or SIGINT, or from inside.
-// There a signal is only what wakes: anybody of this user may send one.
-class Phase {
- public:
-  // Threads: any.
-  void End() {
-    ended_ = true;
-    kill(getpid(), kInnerSignal);
-  }
-  // Waits. Whether it was ended from inside.
-  bool AwaitEnd() {
-    const sigset_t awaited = Signals({SIGTERM, SIGINT, kInnerSignal});
-    while (!ended_) {
-      int signal = 0;
-      sigwait(&awaited, &signal);
-      if (signal != kInnerSignal) return false;
-    }
-    return true;
-  }
-
- private:
-  std::atomic<bool> ended_ = false;
-};
-
-// A vault that was opened, and by what.
-struct Opening {
-  std::unique_ptr<crypto::Keyring> keyring;  // null: the daemon was told to end
-  std::string how;
-};
-
-// Sealed: answers status and unseal on the unix socket until the vault is opened.
-std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,
-                                            const rpc::DaemonFacts& facts) {
-  auto unlocker = crypto::Unlocker::Read(config.KeysFile());
-  if (!unlocker) return Refuse(std::move(unlocker), kAboutKeys);
-  auto own = Duplicate(listeners);
-  if (!own) return Refuse(std::move(own), kAboutProgram);
-  Opening opening;
-  Phase phase;
-  rpc::Workers workers("unseal", 1, kUnsealQueue);
-  rpc::SealedService service(std::move(*unlocker), workers, facts,
-                             [&](rpc::SealedService::Opened opened) {
-                               opening.keyring = std::move(opened.keyring);
-                               opening.how = "unseal refused:" + std::to_string(opened.refused);
-                               phase.End();
-                             });
-  rpc::SealedRest rest;
-  auto server = rpc::Server::StartSealed(std::move(own->tcp), std::move(own->unix_socket),
-                                         &service, &rest, DoorsOf(config));
-  if (!server) return Refuse(std::move(server), kAboutProgram);
-  spdlog::info("sealed socket={}", config.socket.string());
-  const bool opened = phase.AwaitEnd();
-  // Passphrases that wait to be stretched must not keep the daemon from ending.
-  std::optional<LastResort> last_resort;
-  if (!opened) last_resort.emplace(kSealPatience + kStopGrace, EndProcess(config));
-  (*server)->Stop(kSealPatience);
-  if (!opened) opening.keyring.reset();
-  return opening;
-}
-
-void LogProblems(const upkeep::CheckResult& checked) {
-  for (const auto& problem : checked.problems) {
-    spdlog::error("check: {} row={}", problem.what, problem.row_key);
-  }
-}
-
-// Checks the store before it is opened. Rows that are damaged keep the daemon from serving, unless
-// it is told to check behind.
-std::expected<void, Refusal> CheckBefore(const Config& config, const crypto::Keyring& keyring,
-                                         upkeep::LastCheck& last_check) {
-  if (crypto::IsSabotaged(crypto::Sabotage::kNoFsck)) return {};
-  last_check.Begin();
-  auto checked = upkeep::RunCheck(config.StoreFolder(), config.KeysFile(), keyring,
-                                  upkeep::CheckPatience(config.store.map_size_mib << 20),
-                                  IsToldToEnd);
-  last_check.End(checked, NowS());
-  if (!checked) return Refuse(std::move(checked), kAboutStore);
-  if (checked->verdict == upkeep::CheckResult::Verdict::kWhole) return {};
-  if (checked->verdict == upkeep::CheckResult::Verdict::kNoStore) {
-    // Another vault's, another format, no store at all: opening it says which, with its own advice.
-    storage::Ledger unused(keyring, nullptr);
-    auto engine = storage::OpenLmdbStore(StoreSettings(config), keyring.Id(), unused);
-    if (!engine) return Refuse(std::move(engine), kAboutStore);
-  }
-  LogProblems(*checked);
-  return Refuse(Result<void>(Fail(Code::kCorrupt, "the store does not verify")), kAboutCheck);
-}
-
-// The same behind what is served: its result shows in `status` and in the log. `alone` is held
-// meanwhile.
-class CheckBehind {
- public:
-  CheckBehind(const Config& config, const crypto::Keyring& keyring, std::mutex& alone,
-              upkeep::LastCheck& last_check)
-      : thread_([this, &config, &keyring, &alone, &last_check] {
-          const std::lock_guard lock(alone);
-          last_check.Begin();
-          auto checked = upkeep::RunLiveCheck(
-              config.StoreFolder(), config.KeysFile(), keyring,
-              upkeep::CheckPatience(config.store.map_size_mib << 20),
-              [this] { return stopping_.load(); });
-          last_check.End(checked, NowS());
-          if (!checked) {
-            spdlog::error("the check behind has failed: {}", checked.error().GetText());
-          } else if (checked->verdict != upkeep::CheckResult::Verdict::kWhole) {
-            LogProblems(*checked);
-            spdlog::error("the store does not verify; rows that are whole are served");
-          }
-        }) {}
-  ~CheckBehind() {
-    stopping_ = true;
-    thread_.join();
-  }
-  CheckBehind(const CheckBehind&) = delete;
-  CheckBehind& operator=(const CheckBehind&) = delete;
-
- private:
-  std::atomic<bool> stopping_ = false;
-  std::thread thread_;  // the last member: it uses the other
-};
 
 // What is unfinished is not worth to serve nothing for where a row is damaged: what was begun to be
 // shredded is refused all the same, and the next start tries again.
@@ -450,7 +227,7 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   if (sealing) {
     last_resort.emplace(patience + kSealGrace, become_sealed);
   } else {
-    last_resort.emplace(patience + kStopGrace, EndProcess(config));
+    last_resort.emplace(patience + kStopGrace, EndProcess(config.socket));
   }
   operations_service.BreakOff();
   (*server)->Stop(patience);
@@ -482,9 +259,7 @@ std::expected<void, Refusal> ExpectNoRestore(const Config& config) {
 std::expected<void, Refusal> Serve(const Invocation& invocation,
                                    const std::function<void()>& become_sealed) {
   const Config& config = invocation.config;
-  // Blocked before the first thread is made, so that only a phase sees them.
-  const sigset_t blocked = Signals({SIGTERM, SIGINT, kInnerSignal});
-  pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
+  BlockEndingSignals();
 
   if (auto whole = ExpectNoRestore(config); !whole) return whole;
   auto rules = rpc::AccessRules::FromContract(rpc::ContractServices());

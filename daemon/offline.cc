@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/descriptor.h"
 #include "crypto/slots.h"
 #include "crypto/unlocker.h"
 #include "daemon/audit/trail.h"
@@ -126,24 +127,14 @@ Result<crypto::NewSlot> WantedSlot(const Invocation& invocation) {
   return wanted;
 }
 
-bool WriteAll(int file, std::span<const std::uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
-}
-
 // What people keep, this once. Unbuffered: standard output's buffer would keep a copy.
 Result<void> ShowTexts(const std::vector<crypto::SecretBytes>& texts) {
   constexpr std::array<std::uint8_t, 1> kLineEnd = {'\n'};
   std::fflush(stdout);
   for (const crypto::SecretBytes& text : texts) {
     const bool shown =
-        text.Expose([](auto bytes) { return WriteAll(STDOUT_FILENO, bytes); }) &&
-        WriteAll(STDOUT_FILENO, kLineEnd);
+        text.Expose([](auto bytes) { return crypto::WriteAll(STDOUT_FILENO, bytes); }) &&
+        crypto::WriteAll(STDOUT_FILENO, kLineEnd);
     if (!shown) return Fail(Code::kUnavailable, "the secrets of the slot cannot be printed");
   }
   return {};

@@ -38,6 +38,8 @@ inline constexpr char kAboutKeys[] =
 inline constexpr char kAboutStore[] =
     "the store lies in `state`/store. Check that path and that no other daemon uses it; a store "
     "that is damaged or another vault's comes back from a backup, together with `keys`";
+inline constexpr char kAboutProgram[] =
+    "this program or the machine is at fault: reinstall, then report it";
 inline constexpr char kAboutInUse[] =
     "end the daemon that serves this vault, and see that no other daemon uses it; two vaults need "
     "folders of their own (--state, --audit)";

@@ -65,20 +65,6 @@ void SetUp(int connection) {
 
 }  // namespace
 
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  if (this != &other) {
-    Close();
-    fd_ = other.Release();
-  }
-  return *this;
-}
-
-int Descriptor::Release() { return std::exchange(fd_, -1); }
-
-void Descriptor::Close() {
-  if (fd_ >= 0) close(std::exchange(fd_, -1));
-}
-
 Result<Descriptor> ListenTcp(const std::string& listen_at) {
   const std::size_t colon = listen_at.rfind(':');
   std::string host = listen_at.substr(0, colon);

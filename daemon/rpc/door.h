@@ -8,27 +8,12 @@
 #include <thread>
 #include <unordered_map>
 
+#include "crypto/descriptor.h"
 #include "crypto/error.h"
 
 namespace oauthvault::rpc {
 
-/// A file descriptor that closes itself.
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  ~Descriptor() { Close(); }
-  Descriptor(Descriptor&& other) noexcept : fd_(other.Release()) {}
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  int Get() const { return fd_; }
-  /// Gives the descriptor away: the caller closes it. -1 is left.
-  int Release();
-  /// Closes it now; nothing when there is none.
-  void Close();
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
+using crypto::Descriptor;
 
 /// Listens on `address:port` (IPv4, or IPv6 in brackets). Port 0 takes a free one.
 /// Errors: Invalid (the address), Unavailable (it cannot be bound).

@@ -28,10 +28,10 @@ inline constexpr std::size_t kMaxBackupFolderSize = 900;
 /// Writes a hot, compact copy of store and keys, checks it in a child process, and only then gives
 /// it its name: an interrupted one keeps the name `folder`.part, which nothing restores and the
 /// next one removes. The keys are copied after the store, so that they open all of it. `folder` is
-/// absolute, does not end in `.part` and is not there yet. `act` says who and why. A backup of which nobody is told, because
-/// the change that notes it fails, is removed again. Errors: Invalid (the path), Conflict (it, or
-/// something else of the name `folder`.part, is there), Corrupt (the copy does not verify, and is
-/// removed), Exhausted (no room), Unavailable.
+/// absolute, does not end in `.part` and is not there yet. `act` says who and why. A backup of
+/// which nobody is told, because the change that notes it fails, is removed again. Errors: Invalid
+/// (the path), Conflict (it, or something else of the name `folder`.part, is there), Corrupt (the
+/// copy does not verify, and is removed), Exhausted (no room), Unavailable.
 Result<storage::Backup> MakeBackup(const std::filesystem::path& folder, storage::Store& store,
                                    const crypto::Keyring& keyring, storage::Act act,
                                    std::int64_t now_s, const BreakOff& break_off = {});

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <utility>
 
+#include "crypto/descriptor.h"
+#include "crypto/fields.h"
 #include "crypto/locked_memory.h"
 #include "crypto/sealed.h"
 #include "storage/check.h"
@@ -51,20 +53,7 @@ Verdict VerdictOf(storage::Verdict verdict) {
   __builtin_unreachable();
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int number = -1) : number_(number) {}
-  ~Descriptor() { Close(); }
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  int Get() const { return number_; }
-  void Close() {
-    if (number_ >= 0) close(std::exchange(number_, -1));
-  }
-
- private:
-  int number_;
-};
+using crypto::Descriptor;
 
 struct Pipe {
   Descriptor read_end;
@@ -77,16 +66,6 @@ Result<Pipe> MakePipe() {
     return Fail(Code::kUnavailable, "no pipe to the process that checks");
   }
   return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
-}
-
-bool WriteAll(int file, std::span<const std::uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
 }
 
 // The child runs this very program, wherever it was started from.
@@ -225,7 +204,7 @@ Result<CheckResult> RunCheck(const std::filesystem::path& folder,
   from_child->write_end.Close();
   // 32 bytes go into a pipe without waiting; a child that died already is seen below.
   root->Bytes().Expose([&](std::span<const std::uint8_t> bytes) {
-    return WriteAll(to_child->write_end.Get(), bytes);
+    return crypto::WriteAll(to_child->write_end.Get(), bytes);
   });
   Result<std::string> report = ReadUntil(from_child->read_end.Get(), deadline, break_off);
   if (!report) kill(*child, SIGKILL);
@@ -274,9 +253,7 @@ int CheckChild(const std::filesystem::path& folder, const std::filesystem::path&
     }
   }
   const std::string text = report.dump();
-  return WriteAll(STDOUT_FILENO, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()})
-             ? 0
-             : 2;
+  return crypto::WriteAll(STDOUT_FILENO, crypto::AsBytes(text)) ? 0 : 2;
 }
 
 void LastCheck::Begin() {

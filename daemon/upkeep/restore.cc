@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/descriptor.h"
 #include "crypto/durable_file.h"
 #include "crypto/fields.h"
 #include "crypto/keys_file.h"
@@ -44,16 +45,6 @@ constexpr const char* kReplaying = "replaying";
 constexpr const char* kDataFile = "data.mdb";
 constexpr std::size_t kCopyPart = std::size_t{1} << 20;
 
-bool WriteAll(int file, std::span<const std::uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
-}
-
 // False: errno says why.
 bool CopyContent(int source, int target) {
   std::vector<std::uint8_t> part(kCopyPart);
@@ -62,7 +53,8 @@ bool CopyContent(int source, int target) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return false;
     if (got == 0) return fsync(target) == 0;
-    if (!WriteAll(target, std::span(part).first(static_cast<std::size_t>(got)))) return false;
+    const auto read_now = std::span(part).first(static_cast<std::size_t>(got));
+    if (!crypto::WriteAll(target, read_now)) return false;
   }
 }
 
@@ -341,8 +333,8 @@ void DropStaged(const std::filesystem::path& state) {
 
 Result<std::filesystem::path> StageBackup(const std::filesystem::path& backup,
                                           const VaultPlaces& places) {
-  // The name counts, not the note alone: a backup that died just before it was renamed is whole, but
-  // nobody was told that it exists, and the next one removes it.
+  // The name counts, not the note alone: a backup that died just before it was renamed is whole,
+  // but nobody was told that it exists, and the next one removes it.
   const bool has_name = !WithoutSlash(backup).native().ends_with(kUnfinishedBackup);
   if (!has_name || !IsThere(backup / kBackupNote)) {
     return Fail(Code::kInvalid, "the folder holds no finished backup",

@@ -23,6 +23,7 @@
 #include <system_error>
 #include <thread>
 
+#include "crypto/descriptor.h"
 #include "crypto/sabotage.h"
 #include "storage/lmdb/file_system.h"
 #include "storage/lmdb/lmdb_file.h"
@@ -40,20 +41,6 @@ constexpr std::chrono::seconds kReaderCheckInterval{60};
 
 constexpr mdb_mode_t kFileMode = 0600;
 constexpr const char* kLockFile = "vault.lock";
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  int Get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Subject PathIn(const std::filesystem::path& folder, const char* file) {
   return Subject::Path((folder / file).string());
@@ -84,6 +71,8 @@ Result<void> CheckSettings(const LmdbSettings& settings) {
 
 // A file of its own: LMDB's locks are fcntl locks, which the closing of any descriptor drops, and
 // which do not keep out a second open in this process. This one belongs to the open descriptor.
+using crypto::Descriptor;
+
 Result<Descriptor> LockFolder(const std::filesystem::path& folder) {
   Descriptor lock(open((folder / kLockFile).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
                        kFileMode));

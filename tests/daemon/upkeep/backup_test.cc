@@ -122,8 +122,8 @@ TEST_F(BackupTest, LeavesAFileAndALinkAloneThatHaveThePartsName) {
 
 TEST_F(BackupTest, NeedsAnAbsolutePathOfPrintableText) {
   for (const std::string& path : {std::string("backup"), std::string("/"), std::string("/tmp/"),
-                                  "/" + std::string(1000, 'x'), std::string("/tmp/a\nb"), part_.string(),
-                                  part_.string() + "/"}) {
+                                  "/" + std::string(1000, 'x'), std::string("/tmp/a\nb"),
+                                  part_.string(), part_.string() + "/"}) {
     EXPECT_EQ(fakes::CodeOf(Make(path)), "INVALID") << path;
   }
   EXPECT_EQ(fakes::CodeOf(Make(At("none") / "backup")), "UNAVAILABLE");

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <string>
+
+#include "crypto/error.h"
+#include "crypto/keyring.h"
+#include "daemon/config.h"
+#include "daemon/offline.h"
+#include "daemon/rpc/door.h"
+#include "daemon/rpc/sealed_service.h"
+#include "daemon/rpc/server.h"
+
+namespace oauthvault {
+
+/// The listeners: they stay while the vault is sealed and opened, so that a client that waits is
+/// answered by whoever comes next.
+struct Listeners {
+  rpc::Descriptor tcp;
+  rpc::Descriptor unix_socket;
+};
+
+/// The same listeners, for a phase to take along. Errors: Unavailable.
+Result<Listeners> Duplicate(const Listeners& listeners);
+
+/// The limits of both doors.
+rpc::Server::Settings DoorsOf(const Config& config);
+
+/// A vault that was opened, and by what.
+struct Opening {
+  std::unique_ptr<crypto::Keyring> keyring;  ///< null: the daemon was told to end
+  std::string how;                           ///< for the trail
+};
+
+/// Sealed: answers status and unseal on the unix socket until the vault is opened.
+std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,
+                                            const rpc::DaemonFacts& facts);
+
+}  // namespace oauthvault
