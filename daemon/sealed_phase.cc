@@ -9,6 +9,7 @@
 
 #include "crypto/unlocker.h"
 #include "daemon/ending.h"
+#include "daemon/rpc/sealed_service.h"
 #include "daemon/rpc/workers.h"
 
 namespace oauthvault {

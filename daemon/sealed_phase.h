@@ -9,8 +9,11 @@
 #include "daemon/config.h"
 #include "daemon/offline.h"
 #include "daemon/rpc/door.h"
-#include "daemon/rpc/sealed_service.h"
 #include "daemon/rpc/server.h"
+
+namespace oauthvault::rpc {
+struct DaemonFacts;
+}
 
 namespace oauthvault {
 
