@@ -1,3 +1,6 @@
+#include <memory>
+
+#include "client/follow.h"
 #include "client/session.h"
 #include "oauthvault/v1/attempts.pb.h"
 
@@ -25,8 +28,8 @@ void AddAttemptVerbs(CLI::App& app, Session& session) {
                 {"list", "The attempts of a project and component",
                  "oauthvault attempt list --project 123 --component acme.ex-drive"},
                 [request](Session& run) {
-                  return run.List(*request, {"id", "state", "failure", "account", "oauth_id",
-                                             "connection_name", "updated_at_s"});
+                  return run.List(*request, {"id", "state", "failure", "waiting_for", "account",
+                                             "oauth_id", "connection_name", "updated_at_s"});
                 });
     AddPair(verb, *request);
   }
@@ -38,6 +41,26 @@ void AddAttemptVerbs(CLI::App& app, Session& session) {
       noun, session,
       {"link", "The consent link; leaves an audit line",
        "oauthvault attempt link 7f3a --project 123 --component acme.ex-drive"});
+  {
+    struct Given {
+      v1::ResumeAttemptRequest request;
+      bool no_wait = false;
+    };
+    const auto given = std::make_shared<Given>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"resume", "Follow an attempt again; one whose link ended gets a new link",
+         "oauthvault attempt resume 7f3a --project 123 --component acme.ex-drive"},
+        [given](Session& run) -> Outcome<void> {
+          auto attempt = run.Call(given->request);
+          if (!attempt) return Refuse(std::move(attempt));
+          return Follow(run, *attempt, Consent::kAsked,
+                        given->no_wait ? Until::kLink : Until::kEnd);
+        });
+    verb.add_option("ID", *given->request.mutable_id(), "Attempt")->required();
+    AddPair(verb, given->request);
+    verb.add_flag("--no-wait", given->no_wait, "Print the link and do not wait for the consent");
+  }
   AddShowingVerb<v1::CancelAttemptRequest>(
       noun, session,
       {"cancel", "End an attempt that has not ended",

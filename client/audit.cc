@@ -1,5 +1,7 @@
 #include <deque>
+#include <span>
 
+#include "client/input.h"
 #include "client/session.h"
 #include "oauthvault/v1/audit.pb.h"
 
@@ -48,6 +50,77 @@ Outcome<void> Show(Session& run, v1::ShowAuditRequest& request, std::uint32_t li
                              run.style));
 }
 
+/// The lines that name a value: read from standard input or a file, never from an argument.
+Outcome<void> Find(Session& run, v1::FindAuditRequest& request, const std::string& file) {
+  auto value = ReadBounded(file, {"value", "--value-file", kMaxDataSize});
+  if (!value) return Refuse(std::move(value));
+  value->Expose([&](std::span<const std::uint8_t> bytes) {
+    // One line's end is the terminal's or the editor's, not the value's.
+    const bool ended = !bytes.empty() && bytes.back() == '\n';
+    request.set_value(bytes.data(), bytes.size() - (ended ? 1 : 0));
+  });
+  std::vector<nlohmann::ordered_json> lines;
+  auto fetched =
+      run.Fetch(request, [&](nlohmann::ordered_json line) { lines.push_back(std::move(line)); });
+  if (!fetched) return fetched;
+  if (run.style == Style::kJson) return WriteOut(RenderList(lines, {}, run.style));
+  std::vector<nlohmann::ordered_json> rows;
+  for (const auto& line : lines) rows.push_back(RowOf(line));
+  return WriteOut(RenderList(rows,
+                             {"seq", "time", "act", "principal", "project", "component",
+                              "oauth_id", "version", "peer"},
+                             run.style));
+}
+
+Outcome<void> Checkpoint(Session& run, v1::CheckpointRequest& request) {
+  auto answer = run.Call(request);
+  if (!answer) return Refuse(std::move(answer));
+  if (run.style == Style::kJson) return WriteOut(RenderOne(AsJson(*answer), run.style));
+  // The note as it is, to be kept in a file; a proof goes behind it, and is no part of it.
+  std::string text = answer->checkpoint();
+  if (!answer->consistency().empty()) {
+    text += "\nconsistency since " + std::to_string(request.since()) + ":\n";
+    for (const std::string& hash : answer->consistency()) text += Printable(hash) + '\n';
+  }
+  return WriteOut(text);
+}
+
+Outcome<void> Key(Session& run, v1::CheckpointRequest& request) {
+  auto answer = run.Call(request);
+  if (!answer) return Refuse(std::move(answer));
+  if (run.style == Style::kJson) {
+    return WriteOut(RenderOne({{"public_key", answer->public_key()}}, run.style));
+  }
+  return WriteOut(Printable(answer->public_key()) + '\n');
+}
+
+/// All lines as they stand in the trail, one a line, page by page.
+Outcome<void> ExportLines(Session& run) {
+  v1::ShowAuditRequest request;
+  Outcome<void> written;
+  auto fetched = run.Fetch(request, [&](const nlohmann::ordered_json& line) {
+    if (written) written = WriteOut(line["json"].get<std::string>() + '\n');
+  });
+  return fetched ? written : fetched;
+}
+
+/// A project's own extract, one record a line.
+Outcome<void> ExportProject(Session& run, const std::string& project) {
+  v1::ExtractAuditRequest request;
+  request.set_project(project);
+  for (int page = 0; page < Session::kMaxPages; ++page) {
+    auto answer = run.Call(request);
+    if (!answer) return Refuse(std::move(answer));
+    for (const std::string& record : answer->records()) {
+      auto written = WriteOut(record + '\n');
+      if (!written) return written;
+    }
+    if (answer->next_page_token().empty()) return {};
+    request.set_page_token(answer->next_page_token());
+  }
+  return Refuse(Code::kCorrupt, "the daemon's extract does not end");
+}
+
 Outcome<void> Verify(Session& run, v1::VerifyAuditRequest& request) {
   auto verdict = run.Call(request);
   if (!verdict) return Refuse(std::move(verdict));
@@ -58,7 +131,8 @@ Outcome<void> Verify(Session& run, v1::VerifyAuditRequest& request) {
   } else {
     text = "lines: " + std::to_string(verdict->lines()) +
            "\nsequence: " + std::to_string(verdict->first_sequence()) + " to " +
-           std::to_string(verdict->last_sequence()) + '\n';
+           std::to_string(verdict->last_sequence()) +
+           "\nproven by a checkpoint to: " + std::to_string(verdict->proven_sequence()) + '\n';
     if (verdict->problems().empty()) text += "every line verifies\n";
     for (const auto& problem : verdict->problems()) {
       text += "line " + std::to_string(problem.line_number()) + ": " + Printable(problem.what()) +
@@ -95,6 +169,53 @@ void AddAuditVerbs(CLI::App& app, Session& session) {
             {"verify", "Check every line and the chain; exit 2 when something is wrong",
              "oauthvault audit verify"},
             [request](Session& run) { return Verify(run, *request); });
+  }
+  {
+    struct Given {
+      v1::FindAuditRequest request;
+      std::string file = "-";
+    };
+    const auto given = std::make_shared<Given>();
+    CLI::App& verb =
+        AddVerb(noun, session,
+                {"find", "Who was shown a value, or sent it, and when"
+                 "; it is read from standard input",
+                 "oauthvault audit find < leaked-token"},
+                [given](Session& run) { return Find(run, given->request, given->file); });
+    verb.add_option("--value-file", given->file, "File with the value, - for standard input")
+        ->capture_default_str();
+  }
+  {
+    const auto request = NewRequest<v1::CheckpointRequest>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"checkpoint", "A signed checkpoint of all lines so far, to be kept elsewhere",
+         "oauthvault audit checkpoint > checkpoint-$(date +%F)"},
+        [request](Session& run) { return Checkpoint(run, *request); });
+    verb.add_flag_callback("--close", [request] { request->set_close(true); },
+                           "Close the open segment first: extracts end in its checkpoint");
+    verb.add_option_function<std::uint64_t>(
+        "--since", [request](std::uint64_t size) { request->set_since(size); },
+        "Size of an older checkpoint: prove that the lines go on from it");
+  }
+  {
+    const auto request = NewRequest<v1::CheckpointRequest>();
+    AddVerb(noun, session,
+            {"key", "The public key that checks checkpoints and extracts", "oauthvault audit key"},
+            [request](Session& run) { return Key(run, *request); });
+  }
+  {
+    const auto project = std::make_shared<std::string>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"export", "All lines as JSON lines; or one project's, with a proof that none is missing",
+         "oauthvault audit export --project 123 > extract.jsonl"},
+        [project](Session& run) {
+          return project->empty() ? ExportLines(run) : ExportProject(run, *project);
+        });
+    verb.add_option("--project", *project,
+                    "The project: its lines in closed segments, to be checked with "
+                    "`oauthvaultd verify-audit --extract`");
   }
 }
 

@@ -1,5 +1,6 @@
 #include "client/configuration.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -11,13 +12,22 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view kSealedPrefix = "KBC::";
 
-bool HoldsSealedValue(const ordered_json& json) {  // NOLINT(misc-no-recursion): depth is bounded
-  if (json.is_string()) return json.get_ref<const std::string&>().starts_with(kSealedPrefix);
-  if (!json.is_structured()) return false;
-  for (const auto& part : json) {
-    if (HoldsSealedValue(part)) return true;
+/// Whether a sealed value stands under a `#` key, or in a list under one.
+bool HoldsSealedValue(const ordered_json& json, bool hash_key) {  // NOLINT(misc-no-recursion):
+  // the depth is bounded
+  if (json.is_string()) {
+    return hash_key && json.get_ref<const std::string&>().starts_with(kSealedPrefix);
   }
-  return false;
+  if (json.is_array()) {
+    return std::any_of(json.begin(), json.end(), [hash_key](const ordered_json& part) {
+      return HoldsSealedValue(part, hash_key);
+    });
+  }
+  if (!json.is_object()) return false;
+  const auto& members = json.get_ref<const ordered_json::object_t&>();
+  return std::any_of(members.begin(), members.end(), [](const auto& member) {
+    return HoldsSealedValue(member.second, member.first.starts_with('#'));
+  });
 }
 
 /// null, {} and [] (which is how some languages write an empty object).
@@ -49,7 +59,7 @@ crypto::SecretBytes WithAuthorization(std::string_view text, bool empty_object) 
 }  // namespace
 
 Outcome<std::optional<crypto::SecretBytes>> FinishWithoutVault(
-    std::span<const std::uint8_t> configuration, OauthIdInOutput oauth_id) {
+    std::span<const std::uint8_t> configuration, OauthIdInOutput oauth_id, Injected injected) {
   using Finished = std::optional<crypto::SecretBytes>;
   const std::string_view text(reinterpret_cast<const char*>(configuration.data()),
                               configuration.size());
@@ -67,7 +77,7 @@ Outcome<std::optional<crypto::SecretBytes>> FinishWithoutVault(
   if (!document.is_object()) {
     return Refuse(Code::kInvalid, "the configuration is not a JSON object; nothing was written");
   }
-  if (HoldsSealedValue(document)) return Finished();
+  if (injected == Injected::kClear && HoldsSealedValue(document, false)) return Finished();
   const auto authorization = document.find("authorization");
   if (authorization == document.end()) return WithAuthorization(text, document.empty());
   if (IsNothing(*authorization)) {

@@ -16,11 +16,13 @@ inline constexpr std::size_t kMaxConfigurationSize = 240 * 1024;
 inline constexpr int kMaxConfigurationDepth = 64;
 
 /// The finished configuration where no vault is needed: nothing is to be looked up (no
-/// `authorization.oauth_api.id`, or credentials stand beside it) and no string is sealed (`KBC::`).
+/// `authorization.oauth_api.id`, or credentials stand beside it) and nothing to be opened (no
+/// string `KBC::` under a `#` key, or `injected` is kSandbox).
 /// The bytes stay as they are, but an `authorization` that is absent, null or empty becomes `{}`,
 /// and kDropped takes `id` and `version` away beside credentials. Empty when the vault is needed.
 /// Errors: kInvalid: not a JSON object, too deep, an `authorization` that nobody knows how to read.
 Outcome<std::optional<crypto::SecretBytes>> FinishWithoutVault(
-    std::span<const std::uint8_t> configuration, OauthIdInOutput oauth_id);
+    std::span<const std::uint8_t> configuration, OauthIdInOutput oauth_id,
+    Injected injected = Injected::kClear);
 
 }  // namespace oauthvault::client

@@ -65,6 +65,54 @@ void AddName(CLI::App& verb, Request& request) {
   AddPair(verb, request);
 }
 
+Outcome<void> ListVersions(Session& run, v1::ListVersionsRequest& request) {
+  auto answer = run.Call(request);
+  if (!answer) return Refuse(std::move(answer));
+  std::vector<nlohmann::ordered_json> rows;
+  AppendRows(*answer, rows);
+  return WriteOut(RenderList(
+      rows, {"version", "created", "creator", "authorized_for", "data_size_bytes", "damaged"},
+      run.style));
+}
+
+void AddVersionVerbs(CLI::App& noun, Session& session) {
+  {
+    const auto request = NewRequest<v1::ListVersionsRequest>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"versions", "The present version and the former ones that are kept, newest first",
+         "oauthvault credentials versions main --project 123 --component acme.ex-drive"},
+        [request](Session& run) { return ListVersions(run, *request); });
+    AddName(verb, *request);
+  }
+  {
+    const auto request = NewRequest<v1::RollBackRequest>();
+    CLI::App& verb = AddVerb(noun, session,
+                             {"rollback", "Make a former version's content the present one",
+                              "oauthvault credentials rollback main --to 3 --project 123 "
+                              "--component acme.ex-drive"},
+                             [request](Session& run) { return run.Show(*request); });
+    AddName(verb, *request);
+    verb.add_option_function<std::uint64_t>(
+            "--to", [request](std::uint64_t version) { request->set_version(version); },
+            "The former version; what comes of it is a new one")
+        ->required()
+        ->check(CLI::PositiveNumber);
+  }
+  {
+    const auto request = NewRequest<v1::PruneRequest>();
+    CLI::App& verb = AddVerb(noun, session,
+                             {"prune", "Remove former versions, the oldest first",
+                              "oauthvault credentials prune main --keep 2 --project 123 "
+                              "--component acme.ex-drive"},
+                             [request](Session& run) { return run.Show(*request); });
+    AddName(verb, *request);
+    verb.add_option_function<std::uint32_t>(
+        "--keep", [request](std::uint32_t keep) { request->set_keep(keep); },
+        "So many former versions stay; without it none does");
+  }
+}
+
 }  // namespace
 
 void AddCredentialsVerbs(CLI::App& app, Session& session) {
@@ -111,6 +159,10 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
          "oauthvault credentials show main --project 123 --component acme.ex-drive"},
         [request](Session& run) { return run.Show(*request); });
     AddName(verb, *request);
+    verb.add_option_function<std::uint64_t>(
+            "--version", [request](std::uint64_t version) { request->set_version(version); },
+            "A version that is kept, instead of the present one")
+        ->check(CLI::PositiveNumber);
   }
   {
     const auto given = std::make_shared<Reveal>();
@@ -131,13 +183,14 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
     const auto request = NewRequest<v1::DeleteRequest>();
     CLI::App& verb = AddVerb(
         noun, session,
-        {"delete", "Delete credentials",
+        {"delete", "Delete credentials with all their versions",
          "oauthvault credentials delete main --project 123 --component acme.ex-drive"},
         [request](Session& run) {
           return run.Do(*request, "deleted credentials " + request->id());
         });
     AddName(verb, *request);
   }
+  AddVersionVerbs(noun, session);
 }
 
 }  // namespace oauthvault::client

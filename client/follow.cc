@@ -26,6 +26,8 @@ constexpr milliseconds kTick{200};
 constexpr milliseconds kRewatchPause{1000};
 constexpr int kMaxBrokenStreams = 600;
 constexpr int kInterruptedExit = 130;
+/// So many attempts are followed one after the other.
+constexpr int kMaxSuccessors = 100;
 
 std::atomic<bool> interrupted = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler writes it");
@@ -121,6 +123,9 @@ class Progress {
   void Update(const v1::Attempt& attempt) {
     if (silent_) return;
     std::string line = "attempt " + Printable(attempt.id()) + ": " + StateName(attempt);
+    if (attempt.waiting_for() == "account") {
+      line += ", paused: Rivery refuses the API token of account " + Printable(attempt.account());
+    }
     if (!terminal_) {
       if (line != shown_) std::fprintf(stderr, "%s\n", line.c_str());
       shown_ = line;
@@ -181,15 +186,55 @@ Outcome<void> End(Session& run, const v1::Attempt& attempt) {
   auto written = WriteOut(RenderOne(AsJson(attempt), run.style));
   if (!written || attempt.state() != v1::ATTEMPT_STATE_FAILED) return written;
   const bool damaged = attempt.failure().ends_with("_unreadable");
+  const bool resumable = attempt.failure() == "expired" || attempt.failure() == "timed_out" ||
+                         attempt.failure() == "refused";
   return Refuse(damaged ? Code::kCorrupt : Code::kInvalid,
-                "attempt " + attempt.id() + " failed: " + attempt.failure());
+                "attempt " + attempt.id() + " failed: " + attempt.failure() +
+                    (resumable ? "; a new link: oauthvault attempt resume " + attempt.id() +
+                                     " --project " + attempt.project() + " --component " +
+                                     attempt.component()
+                               : ""));
 }
 
 }  // namespace
 
+namespace {
+
+/// The attempt that goes on for one that failed.
+Outcome<v1::Attempt> SuccessorOf(Session& run, const v1::Attempt& failed) {
+  v1::GetAttemptRequest request;
+  request.set_project(failed.project());
+  request.set_component(failed.component());
+  request.set_id(failed.successor());
+  return run.Call(request);
+}
+
+/// Follows one attempt; answers the one that goes on for it, where there is one.
+Outcome<std::optional<v1::Attempt>> FollowOne(Session& run, const v1::Attempt& attempt,
+                                              Consent consent, Until until);
+
+}  // namespace
+
 Outcome<void> Follow(Session& run, const v1::Attempt& attempt, Consent consent, Until until) {
+  std::optional<v1::Attempt> next = attempt;
+  for (int followed = 0; next && followed < kMaxSuccessors; ++followed) {
+    auto ended = FollowOne(run, *next, consent, until);
+    if (!ended) return Refuse(std::move(ended));
+    next = std::move(*ended);
+  }
+  return {};
+}
+
+namespace {
+
+Outcome<std::optional<v1::Attempt>> FollowOne(Session& run, const v1::Attempt& attempt,
+                                              Consent consent, Until until) {
+  const auto done = [](Outcome<void> outcome) -> Outcome<std::optional<v1::Attempt>> {
+    if (!outcome) return Refuse(std::move(outcome));
+    return std::nullopt;
+  };
   if (consent == Consent::kNotAsked && until == Until::kLink) {
-    return WriteOut(RenderOne(AsJson(attempt), run.style));
+    return done(WriteOut(RenderOne(AsJson(attempt), run.style)));
   }
   auto vault = run.Reach();
   if (!vault) return Refuse(std::move(vault));
@@ -212,11 +257,17 @@ Outcome<void> Follow(Session& run, const v1::Attempt& attempt, Consent consent, 
       auto shown = PrintLink(run, now);
       if (!shown) return Refuse(std::move(shown));
       link_shown = true;
-      if (until == Until::kLink) return {};
+      if (until == Until::kLink) return std::nullopt;
     }
     if (now.final()) {
       progress.Clear();
-      return End(run, now);
+      if (now.successor().empty()) return done(End(run, now));
+      const std::string told = "oauthvault: the credentials of attempt " + Printable(now.id()) +
+                               " were lost on their way; a new link goes on for it\n";
+      std::fputs(told.c_str(), stderr);
+      auto next = SuccessorOf(run, now);
+      if (!next) return Refuse(std::move(next));
+      return std::optional<v1::Attempt>(std::move(*next));
     }
     auto seen = sight.Look(changes);
     if (seen.failure) return std::unexpected<Failure>(*std::move(seen.failure));
@@ -224,12 +275,14 @@ Outcome<void> Follow(Session& run, const v1::Attempt& attempt, Consent consent, 
     changes = seen.changes;
   }
   progress.Clear();
-  const std::string hint = "oauthvault: the attempt goes on in the daemon; see it with: oauthvault "
-                           "attempt show " + now.id() + " --project " + now.project() +
+  const std::string hint = "oauthvault: the attempt goes on in the daemon; follow it again with: "
+                           "oauthvault attempt resume " + now.id() + " --project " + now.project() +
                            " --component " + now.component() + '\n';
   std::fputs(hint.c_str(), stderr);
   run.exit_code = kInterruptedExit;
-  return {};
+  return std::nullopt;
 }
+
+}  // namespace
 
 }  // namespace oauthvault::client

@@ -3,10 +3,8 @@
 #include "oauthvault/v1/registry.pb.h"
 
 namespace oauthvault::client {
-namespace {
 
-/// `runner/x` becomes `spiffe://<the vault's trust domain>/runner/x`; anything else stays.
-Outcome<std::string> Complete(Session& run, const std::string& principal) {
+Outcome<std::string> CompletePrincipal(Session& run, const std::string& principal) {
   bool is_path = false;
   for (const std::string_view kind : {"project/", "runner/", "admin/", "auditor/"}) {
     is_path = is_path || principal.starts_with(kind);
@@ -21,6 +19,8 @@ Outcome<std::string> Complete(Session& run, const std::string& principal) {
   }
   return "spiffe://" + status->trust_domain() + "/" + principal;
 }
+
+namespace {
 
 template <class Request>
 void AddPrincipalAndPair(CLI::App& verb, Request& request) {
@@ -47,7 +47,7 @@ void AddGrantVerbs(CLI::App& app, Session& session) {
          "oauthvault grant add --principal project/123/component/acme.ex-drive --project 123 "
          "--component acme.ex-drive --right reveal"},
         [given](Session& run) -> Outcome<void> {
-          auto principal = Complete(run, given->request.principal());
+          auto principal = CompletePrincipal(run, given->request.principal());
           if (!principal) return Refuse(std::move(principal));
           given->request.set_principal(*principal);
           for (auto& right : given->rights) given->request.add_rights(std::move(right));
@@ -55,10 +55,11 @@ void AddGrantVerbs(CLI::App& app, Session& session) {
         });
     AddPrincipalAndPair(verb, given->request);
     verb.add_option("--right", given->rights,
-                    "store, describe, reveal, encrypt, connect; several, or a list with commas")
+                    "store, describe, reveal, encrypt, connect, audit (a project's, with component "
+                    "'*'); several, or a list with commas")
         ->required()
         ->delimiter(',')
-        ->check(CLI::IsMember({"store", "describe", "reveal", "encrypt", "connect"}));
+        ->check(CLI::IsMember({"store", "describe", "reveal", "encrypt", "connect", "audit"}));
   }
   {
     const auto request = NewRequest<v1::ListGrantsRequest>();
@@ -80,7 +81,7 @@ void AddGrantVerbs(CLI::App& app, Session& session) {
         {"remove", "Take a principal's rights on a project and component away",
          "oauthvault grant remove --principal runner/x --project 123 --component acme.ex-drive"},
         [request](Session& run) -> Outcome<void> {
-          auto principal = Complete(run, request->principal());
+          auto principal = CompletePrincipal(run, request->principal());
           if (!principal) return Refuse(std::move(principal));
           request->set_principal(*principal);
           return run.Do(*request, "removed the grant of " + *principal);

@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 
+#include <ctime>
 #include <filesystem>
 
 #include "client/identity_key.h"
@@ -81,6 +82,99 @@ Outcome<void> IssueInto(Session& run, Issue& issue) {
   return WriteOut(RenderOne(AsJson(issued->identity()), run.style));
 }
 
+struct Renewal {
+  v1::RenewIdentityRequest request;
+  std::filesystem::path folder;
+  std::string ttl;
+  std::string renew_before;
+};
+
+constexpr const char* kNextKey = "key.next.pem";
+constexpr const char* kNextCertificate = "cert.next.pem";
+
+/// Puts the next key and certificate in the place of those that stand, or finishes doing so: with
+/// `cert.next.pem` both are complete, and what is still called next has not been moved yet.
+Outcome<void> PutNextInPlace(const std::filesystem::path& folder) {
+  std::error_code error;
+  for (const auto& [next, place] :
+       {std::pair(kNextKey, "key.pem"), std::pair(kNextCertificate, "cert.pem")}) {
+    if (!std::filesystem::exists(folder / next, error)) continue;
+    std::filesystem::rename(folder / next, folder / place, error);
+    if (error) {
+      return Refuse(Code::kInvalid, "cannot replace " + (folder / place).string() +
+                                        "; run identity renew again");
+    }
+  }
+  return {};
+}
+
+/// What a renewal left that was cut off: finished where the answer had come, else dropped.
+Outcome<void> Recover(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder / kNextCertificate, error)) return PutNextInPlace(folder);
+  std::filesystem::remove(folder / kNextKey, error);
+  return {};
+}
+
+Outcome<void> TellNotDue(Session& run, const CertificateFacts& facts) {
+  nlohmann::ordered_json told;
+  told["renewed"] = false;
+  told["serial"] = facts.serial;
+  told["expires_at_s"] = facts.expires_at_s;
+  return WriteOut(RenderOne(told, run.style));
+}
+
+Outcome<void> RenewIn(Session& run, Renewal& renewal) {
+  if (auto recovered = Recover(renewal.folder); !recovered) return recovered;
+  auto certificate = ReadBounded((renewal.folder / "cert.pem").string(),
+                                 {"certificate", "FOLDER", kMaxKeyFileSize});
+  if (!certificate) return Refuse(std::move(certificate));
+  auto facts = ReadCertificateFacts(*certificate);
+  if (!facts) return Refuse(std::move(facts));
+  if (!renewal.renew_before.empty()) {
+    auto before = ParseDuration(renewal.renew_before, "--renew-before");
+    if (!before) return Refuse(std::move(before));
+    if (facts->expires_at_s - before->count() > std::time(nullptr)) return TellNotDue(run, *facts);
+  }
+  if (!renewal.ttl.empty()) {
+    auto ttl = ParseDuration(renewal.ttl, "--ttl");
+    if (!ttl) return Refuse(std::move(ttl));
+    renewal.request.set_ttl_s(ttl->count());
+  }
+  // Its holder asks with it, unless the command line names another identity.
+  Options& options = run.options;
+  if (!options.address.empty() && options.identity.empty() && options.certificate.empty() &&
+      options.key.empty()) {
+    options.identity = renewal.folder;
+  }
+  renewal.request.set_serial(facts->serial);
+  auto key = MakeKey();
+  if (!key) return Refuse(std::move(key));
+  auto csr = MakeCertificateRequest(*key);
+  if (!csr) return Refuse(std::move(csr));
+  renewal.request.set_csr_pem(*std::move(csr));
+  // The key is kept before the daemon is asked, beside the one that is good until then.
+  auto kept = key->Expose([&](std::span<const std::uint8_t> bytes) {
+    return WritePrivateFile(renewal.folder / kNextKey, bytes, Existing::kReplace);
+  });
+  if (!kept) return kept;
+  auto renewed = run.Call(renewal.request);
+  if (!renewed) {
+    std::error_code error;
+    std::filesystem::remove(renewal.folder / kNextKey, error);
+    return Refuse(std::move(renewed));
+  }
+  for (const auto& [name, pem] : {std::pair("ca.pem", renewed->ca_pem()),
+                                  std::pair(kNextCertificate, renewed->certificate_pem())}) {
+    auto written = WritePrivateFile(renewal.folder / name, BytesOf(pem), Existing::kReplace);
+    if (!written) return written;
+  }
+  if (auto placed = PutNextInPlace(renewal.folder); !placed) return placed;
+  nlohmann::ordered_json told = AsJson(renewed->identity());
+  told["renewed"] = true;
+  return WriteOut(RenderOne(told, run.style));
+}
+
 }  // namespace
 
 void AddIdentityVerbs(CLI::App& app, Session& session) {
@@ -101,18 +195,32 @@ void AddIdentityVerbs(CLI::App& app, Session& session) {
     verb.add_flag("--renew", issue->renew, "Put a new certificate beside the key that is there");
   }
   {
+    const auto renewal = std::make_shared<Renewal>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"renew", "Make a new key for an identity and have it signed, in its folder",
+         "oauthvault identity renew my-identity --renew-before 8h"},
+        [renewal](Session& run) { return RenewIn(run, *renewal); });
+    verb.add_option("FOLDER", renewal->folder, "Folder with cert.pem, key.pem, ca.pem")->required();
+    verb.add_option("--ttl", renewal->ttl,
+                    "How long the new one is valid; by default as long as the one before");
+    verb.add_option("--renew-before", renewal->renew_before,
+                    "Do nothing while it is valid for longer than this");
+  }
+  AddTrustVerbs(noun, session);
+  {
     const auto request = NewRequest<v1::ListIdentitiesRequest>();
     AddVerb(noun, session, {"list", "All identities", "oauthvault identity list"},
             [request](Session& run) {
-              return run.List(*request, {"serial", "principal", "issued_at_s", "expires_at_s",
-                                         "revoked_at_s", "issued_by"});
+              return run.List(*request, {"serial", "principal", "state", "issued_at_s",
+                                         "expires_at_s", "revoked_at_s", "issued_by"});
             });
   }
   {
     const auto request = NewRequest<v1::RevokeIdentityRequest>();
     CLI::App& verb =
         AddVerb(noun, session,
-                {"revoke", "Refuse an identity from the next call on",
+                {"revoke", "Refuse an identity and its renewals from the next call on",
                  "oauthvault identity revoke 4f1c09aa"},
                 [request](Session& run) { return run.Show(*request); });
     verb.add_option("SERIAL", *request->mutable_serial(), "Lower-case hex")->required();

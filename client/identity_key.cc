@@ -1,14 +1,19 @@
 #include "client/identity_key.h"
 
 #include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <span>
+#include <string_view>
+#include <vector>
 
 namespace oauthvault::client {
 namespace {
@@ -22,6 +27,8 @@ struct Freed {
 };
 using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 using Request = std::unique_ptr<X509_REQ, Freed<X509_REQ_free>>;
+using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
+using Number = std::unique_ptr<BIGNUM, Freed<BN_free>>;
 using Bio = std::unique_ptr<BIO, Freed<BIO_vfree>>;
 
 /// What was written to a memory BIO; valid as long as the BIO.
@@ -62,6 +69,33 @@ Outcome<std::string> MakeCertificateRequest(const crypto::SecretBytes& key_pem) 
   }
   const auto pem = Written(out.get());
   return std::string(pem.begin(), pem.end());
+}
+
+Outcome<CertificateFacts> ReadCertificateFacts(const crypto::SecretBytes& certificate_pem) {
+  const Bio in = certificate_pem.Expose([](std::span<const std::uint8_t> bytes) {
+    return Bio(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+  });
+  const Certificate certificate(PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr));
+  std::tm end{};
+  if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &end) != 1) {
+    return Refuse(Code::kInvalid, "cert.pem is not a certificate in PEM");
+  }
+  // As the daemon writes serials: 16 bytes or more, two digits each.
+  const Number serial(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate.get()), nullptr));
+  std::vector<std::uint8_t> bytes(
+      serial ? static_cast<std::size_t>(std::max(16, BN_num_bytes(serial.get()))) : 0);
+  if (bytes.empty() ||
+      BN_bn2binpad(serial.get(), bytes.data(), static_cast<int>(bytes.size())) < 0) {
+    return Refuse(Code::kUnavailable, "OpenSSL cannot read a serial");
+  }
+  CertificateFacts facts;
+  for (const std::uint8_t byte : bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    facts.serial += kDigits[byte >> 4];
+    facts.serial += kDigits[byte & 15];
+  }
+  facts.expires_at_s = timegm(&end);
+  return facts;
 }
 
 }  // namespace oauthvault::client

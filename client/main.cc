@@ -1,9 +1,12 @@
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <span>
 #include <string_view>
 
@@ -76,7 +79,7 @@ void AddGlobalOptions(CLI::App& app, Session& session, bool& json, double& timeo
            timeout_seconds = seconds;
            session.timeout_given = true;
          },
-         "Seconds that one call may take; for unseal, backup, check and shred 1800 when not given")
+         "Seconds that one call may take, at most 60; for unseal, backup, check and shred 1800")
       ->default_val(timeout_seconds)
       ->check(CLI::Range(0.001, kMaxTimeoutSeconds));
 }
@@ -91,7 +94,18 @@ std::string Complaint(const CLI::ParseError& error, const CLI::App& app) {
   return "there are more words than this command takes";
 }
 
+/// Takes off what stands behind `--` of `run`: CLI11 would look for options and lists in it.
+int TakeCommand(std::span<char*> words, Session& session) {
+  const auto mark = std::ranges::find(words, std::string_view("--"));
+  const auto verb = std::find(words.begin(), mark, std::string_view("run"));
+  if (mark == words.end() || verb == mark) return static_cast<int>(words.size());
+  session.command.assign(std::next(mark), words.end());
+  return static_cast<int>(mark - words.begin());
+}
+
 int Run(int argc, char** argv) {
+  Session session;
+  for (char** entry = environ; *entry != nullptr; ++entry) session.environment.emplace_back(*entry);
   // gRPC's own log can print what is sent, and its errors come back as values.
   ::unsetenv("GRPC_TRACE");               // NOLINT(concurrency-mt-unsafe)
   ::setenv("GRPC_VERBOSITY", "NONE", 1);  // NOLINT(concurrency-mt-unsafe)
@@ -101,7 +115,6 @@ int Run(int argc, char** argv) {
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
 
-  Session session;
   bool json = false;
   double timeout_seconds = 30;
   CLI::App app("oauthvault: credentials in custody", "oauthvault");
@@ -120,19 +133,27 @@ int Run(int argc, char** argv) {
   AddComponentVerbs(app, session);
   AddGrantVerbs(app, session);
   AddIdentityVerbs(app, session);
+  AddTokenVerbs(app, session);
+  AddExplainVerb(app, session);
   AddCredentialsVerbs(app, session);
   AddInjectVerb(app, session);
+  AddEncryptVerb(app, session);
+  AddRunVerb(app, session);
   AddRiveryVerbs(app, session);
   AddConnectionVerbs(app, session);
   AddAttemptVerbs(app, session);
   AddAuditVerbs(app, session);
   AddCompletionVerb(app, session);
 
+  const int words = TakeCommand(std::span(argv, static_cast<std::size_t>(argc)), session);
   try {
-    app.parse(argc, argv);
+    app.parse(words, argv);
+    if (!session.command.empty() && !app.got_subcommand("run")) {
+      throw CLI::ExtrasError(session.command);
+    }
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    for (const char* word : std::span(argv, static_cast<std::size_t>(argc))) {
+    for (const char* word : std::span(argv, static_cast<std::size_t>(words))) {
       json = json || std::string_view(word) == "--json";
     }
     return Fail({Code::kInvalid, Complaint(error, app) + " (see --help)"},

@@ -8,20 +8,36 @@ class Account;
 class AddGrantRequest;
 class AddProjectRequest;
 class AddSlotRequest;
+class AdoptConnectionRequest;
+class AddTrustRequest;
 class Attempt;
 class AuthorizeRequest;
 class BackupInfo;
 class BackupRequest;
 class CancelAttemptRequest;
+class CheckAccountRequest;
+class CheckAccountResponse;
 class CheckRequest;
 class CheckResponse;
+class CheckpointRequest;
+class CheckpointResponse;
 class Component;
 class ConnectRequest;
 class Connection;
 class CredentialsInfo;
+class DeleteConnectionRequest;
+class DeleteConnectionResponse;
 class DeleteRequest;
 class DeleteResponse;
 class DescribeRequest;
+class ExplainRequest;
+class ExplainResponse;
+class EncryptRequest;
+class EncryptResponse;
+class ExtractAuditRequest;
+class ExtractAuditResponse;
+class FindAuditRequest;
+class FindAuditResponse;
 class GetAccountRequest;
 class GetAttemptRequest;
 class GetComponentRequest;
@@ -55,9 +71,18 @@ class ListRequest;
 class ListResponse;
 class ListSlotsRequest;
 class ListSlotsResponse;
+class ListTrustRequest;
+class ListTrustResponse;
+class IssueTokenRequest;
+class ListTokensRequest;
+class ListTokensResponse;
 class ListTypesRequest;
 class ListTypesResponse;
+class ListVersionsRequest;
+class ListVersionsResponse;
 class Project;
+class PruneRequest;
+class PruneResponse;
 class ReissueSlotRequest;
 class RemoveComponentRequest;
 class RemoveComponentResponse;
@@ -67,9 +92,16 @@ class RemoveProjectRequest;
 class RemoveProjectResponse;
 class RemoveSlotRequest;
 class RemoveSlotResponse;
+class RemoveTrustRequest;
+class RemoveTrustResponse;
+class RenewIdentityRequest;
 class RevokeIdentityRequest;
+class ResumeAttemptRequest;
+class RevokeTokenRequest;
+class RevokeTokenResponse;
 class RewrapRequest;
 class RewrapResponse;
+class RollBackRequest;
 class RotateKeysRequest;
 class RotateKeysResponse;
 class SealRequest;
@@ -83,11 +115,14 @@ class ShowAuditResponse;
 class StatusRequest;
 class StatusResponse;
 class StoreRequest;
+class TrustAnchor;
 class UnsealRequest;
 class UnsealResponse;
 class UpdateConnectionRequest;
 class VerifyAuditRequest;
 class VerifyAuditResponse;
+class VerifyConnectionsRequest;
+class VerifyConnectionsResponse;
 }  // namespace oauthvault::v1
 
 namespace oauthvault::client {
@@ -110,8 +145,9 @@ struct MethodTo : Method {
 
 /// The method that takes this request: every method of the contract has a request type of its own,
 /// so the request alone says where it goes and what comes back. There is none for `RevealRequest`,
-/// `InjectRequest`, `AddSlotRequest` and `ReissueSlotRequest` (their answers are secrets and never
-/// become a generated message, see `Vault::Reveal`), nor for `WatchAttemptRequest` (a stream).
+/// `InjectRequest`, `AddSlotRequest`, `ReissueSlotRequest` and `IssueTokenRequest` (their answers
+/// are secrets and never become a generated message, see `Vault::Reveal`), nor for
+/// `WatchAttemptRequest` (a stream).
 template <class Request>
 inline constexpr std::false_type kMethod{};
 
@@ -142,6 +178,10 @@ inline constexpr auto kMethod<v1::ListAccountsRequest> =
 template <>
 inline constexpr auto kMethod<v1::ListTypesRequest> =
     Write<v1::ListTypesResponse>("/oauthvault.v1.Accounts/ListTypes");
+/// Accounts.Check
+template <>
+inline constexpr auto kMethod<v1::CheckAccountRequest> =
+    Write<v1::CheckAccountResponse>("/oauthvault.v1.Accounts/Check");
 /// Attempts.Authorize
 template <>
 inline constexpr auto kMethod<v1::AuthorizeRequest> =
@@ -166,10 +206,26 @@ inline constexpr auto kMethod<v1::ListAttemptsRequest> =
 template <>
 inline constexpr auto kMethod<v1::CancelAttemptRequest> =
     Write<v1::Attempt>("/oauthvault.v1.Attempts/Cancel");
+/// Attempts.Resume
+template <>
+inline constexpr auto kMethod<v1::ResumeAttemptRequest> =
+    Write<v1::Attempt>("/oauthvault.v1.Attempts/Resume");
 /// Audit.Show
 template <>
 inline constexpr auto kMethod<v1::ShowAuditRequest> =
     Read<v1::ShowAuditResponse>("/oauthvault.v1.Audit/Show");
+/// Audit.Find
+template <>
+inline constexpr auto kMethod<v1::FindAuditRequest> =
+    Read<v1::FindAuditResponse>("/oauthvault.v1.Audit/Find");
+/// Audit.Checkpoint
+template <>
+inline constexpr auto kMethod<v1::CheckpointRequest> =
+    Write<v1::CheckpointResponse>("/oauthvault.v1.Audit/Checkpoint");
+/// Audit.Extract
+template <>
+inline constexpr auto kMethod<v1::ExtractAuditRequest> =
+    Read<v1::ExtractAuditResponse>("/oauthvault.v1.Audit/Extract");
 /// Audit.Verify
 template <>
 inline constexpr auto kMethod<v1::VerifyAuditRequest> =
@@ -186,6 +242,18 @@ inline constexpr auto kMethod<v1::ListConnectionsRequest> =
 template <>
 inline constexpr auto kMethod<v1::UpdateConnectionRequest> =
     Write<v1::Connection>("/oauthvault.v1.Connections/Update");
+/// Connections.Verify
+template <>
+inline constexpr auto kMethod<v1::VerifyConnectionsRequest> =
+    Write<v1::VerifyConnectionsResponse>("/oauthvault.v1.Connections/Verify");
+/// Connections.Adopt
+template <>
+inline constexpr auto kMethod<v1::AdoptConnectionRequest> =
+    Write<v1::Connection>("/oauthvault.v1.Connections/Adopt");
+/// Connections.Delete
+template <>
+inline constexpr auto kMethod<v1::DeleteConnectionRequest> =
+    Write<v1::DeleteConnectionResponse>("/oauthvault.v1.Connections/Delete");
 /// Credentials.Store
 template <>
 inline constexpr auto kMethod<v1::StoreRequest> =
@@ -194,6 +262,10 @@ inline constexpr auto kMethod<v1::StoreRequest> =
 template <>
 inline constexpr auto kMethod<v1::DescribeRequest> =
     Read<v1::CredentialsInfo>("/oauthvault.v1.Credentials/Describe");
+/// Credentials.Encrypt; sealing again does no harm.
+template <>
+inline constexpr auto kMethod<v1::EncryptRequest> =
+    Read<v1::EncryptResponse>("/oauthvault.v1.Credentials/Encrypt");
 /// Credentials.List
 template <>
 inline constexpr auto kMethod<v1::ListRequest> =
@@ -202,6 +274,18 @@ inline constexpr auto kMethod<v1::ListRequest> =
 template <>
 inline constexpr auto kMethod<v1::DeleteRequest> =
     Write<v1::DeleteResponse>("/oauthvault.v1.Credentials/Delete");
+/// Credentials.ListVersions
+template <>
+inline constexpr auto kMethod<v1::ListVersionsRequest> =
+    Read<v1::ListVersionsResponse>("/oauthvault.v1.Credentials/ListVersions");
+/// Credentials.RollBack
+template <>
+inline constexpr auto kMethod<v1::RollBackRequest> =
+    Write<v1::CredentialsInfo>("/oauthvault.v1.Credentials/RollBack");
+/// Credentials.Prune
+template <>
+inline constexpr auto kMethod<v1::PruneRequest> =
+    Write<v1::PruneResponse>("/oauthvault.v1.Credentials/Prune");
 /// Operations.Status
 template <>
 inline constexpr auto kMethod<v1::StatusRequest> =
@@ -306,5 +390,34 @@ inline constexpr auto kMethod<v1::ListIdentitiesRequest> =
 template <>
 inline constexpr auto kMethod<v1::RevokeIdentityRequest> =
     Write<v1::Identity>("/oauthvault.v1.Registry/RevokeIdentity");
+/// Tokens.List
+template <>
+inline constexpr auto kMethod<v1::ListTokensRequest> =
+    Read<v1::ListTokensResponse>("/oauthvault.v1.Tokens/List");
+/// Tokens.Revoke
+template <>
+inline constexpr auto kMethod<v1::RevokeTokenRequest> =
+    Write<v1::RevokeTokenResponse>("/oauthvault.v1.Tokens/Revoke");
+
+/// Registry.RenewIdentity
+template <>
+inline constexpr auto kMethod<v1::RenewIdentityRequest> =
+    Write<v1::IssueIdentityResponse>("/oauthvault.v1.Registry/RenewIdentity");
+/// Registry.Explain
+template <>
+inline constexpr auto kMethod<v1::ExplainRequest> =
+    Read<v1::ExplainResponse>("/oauthvault.v1.Registry/Explain");
+/// Trust.Add
+template <>
+inline constexpr auto kMethod<v1::AddTrustRequest> =
+    Write<v1::TrustAnchor>("/oauthvault.v1.Trust/Add");
+/// Trust.List
+template <>
+inline constexpr auto kMethod<v1::ListTrustRequest> =
+    Read<v1::ListTrustResponse>("/oauthvault.v1.Trust/List");
+/// Trust.Remove
+template <>
+inline constexpr auto kMethod<v1::RemoveTrustRequest> =
+    Write<v1::RemoveTrustResponse>("/oauthvault.v1.Trust/Remove");
 
 }  // namespace oauthvault::client

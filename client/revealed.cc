@@ -5,11 +5,13 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
+#include <cctype>
 #include <limits>
 #include <string_view>
 
 #include "oauthvault/v1/credentials.pb.h"
 #include "oauthvault/v1/operations.pb.h"
+#include "oauthvault/v1/tokens.pb.h"
 
 namespace oauthvault::client {
 namespace {
@@ -119,6 +121,32 @@ bool ReadSlotText(CodedInputStream& in, NewSlot& slot) {
   return fits;
 }
 
+/// The token itself is no secret, its text is.
+bool ReadToken(CodedInputStream& in, NewToken& token) {
+  std::uint32_t size = 0;
+  if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
+  const auto limit = in.PushLimit(static_cast<int>(size));
+  v1::Token message;
+  const bool whole = message.MergeFromCodedStream(&in) && in.BytesUntilLimit() == 0;
+  in.PopLimit(limit);
+  token.id = message.id();
+  token.title = message.title();
+  token.project = message.project();
+  token.component = message.component();
+  token.rights.assign(message.rights().begin(), message.rights().end());
+  token.expires_at_s = message.expires_at_s();
+  return whole;
+}
+
+bool ReadTokenText(CodedInputStream& in, NewToken& token) {
+  if (!ReadSecret(in, token.text)) return false;
+  return token.text.Expose([](std::span<const std::uint8_t> bytes) {
+    return bytes.size() <= kMaxSlotTextSize && std::ranges::all_of(bytes, [](std::uint8_t byte) {
+             return std::isalnum(byte) != 0 || byte == '_';
+           });
+  });
+}
+
 void AppendJsonString(std::string_view text, std::string& json) {
   static constexpr std::string_view kHex = "0123456789abcdef";
   json += '"';
@@ -205,6 +233,20 @@ Outcome<NewSlot> ReadNewSlot(google::protobuf::io::ZeroCopyInputStream& bytes) {
   });
   if (!walked || slot.id == 0) return Malformed();
   return slot;
+}
+
+Outcome<NewToken> ReadNewToken(google::protobuf::io::ZeroCopyInputStream& bytes) {
+  CodedInputStream in(&bytes);
+  NewToken token;
+  const bool walked = Walk(in, [&](std::uint32_t tag) {
+    switch (tag) {
+      case Bytes(v1::IssueTokenResponse::kTokenFieldNumber): return If(ReadToken(in, token));
+      case Bytes(v1::IssueTokenResponse::kTextFieldNumber): return If(ReadTokenText(in, token));
+      default: return Field::kUnknown;
+    }
+  });
+  if (!walked || token.id.empty() || token.text.Empty()) return Malformed();
+  return token;
 }
 
 crypto::SecretBytes RevealedAsJson(const Revealed& revealed) {

@@ -57,6 +57,23 @@ struct NewSlot {
 /// of another form or more than 16 of them.
 Outcome<NewSlot> ReadNewSlot(google::protobuf::io::ZeroCopyInputStream& bytes);
 
+/// An opaque token, and its text.
+struct NewToken {
+  std::string id;
+  std::string title;
+  /// Both empty: a manage token.
+  std::string project;
+  std::string component;
+  std::vector<std::string> rights;
+  std::int64_t expires_at_s = 0;
+  /// `ovt_` and 64 digits of hex: it stands in JSON as it is.
+  crypto::SecretBytes text;
+};
+
+/// Reads an `IssueTokenResponse` off the wire like `ReadRevealed`. Errors: kCorrupt, also for a
+/// text of another form.
+Outcome<NewToken> ReadNewToken(google::protobuf::io::ZeroCopyInputStream& bytes);
+
 /// The eight keys as JSON, in their order, two spaces of indent and a line's end: what
 /// `credentials reveal` prints. The data must be valid UTF-8, as the vault keeps it.
 crypto::SecretBytes RevealedAsJson(const Revealed& revealed);

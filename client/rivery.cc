@@ -1,3 +1,9 @@
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+
 #include "client/follow.h"
 #include "client/input.h"
 #include "client/session.h"
@@ -6,6 +12,46 @@
 
 namespace oauthvault::client {
 namespace {
+
+/// Prints what Rivery said. A probe that failed is a user's error: the token or the region is to be
+/// set right.
+Outcome<void> CheckAccount(Session& run, v1::CheckAccountRequest& request) {
+  auto report = run.Call(request);
+  if (!report) return Refuse(std::move(report));
+  if (run.style == Style::kJson) {
+    if (auto out = WriteOut(RenderOne(AsJson(*report), run.style)); !out) return out;
+  } else {
+    std::vector<nlohmann::ordered_json> rows;
+    AppendRows(*report, rows);
+    auto out = WriteOut(RenderList(rows, {"what", "ok", "code", "text"}, run.style));
+    if (!out) return out;
+  }
+  if (report->ok()) return {};
+  return Refuse(Code::kInvalid, "the account " + request.id() + " is not as it should be");
+}
+
+/// Prints the types, and for people how old that knowledge is.
+Outcome<void> ListTypes(Session& run, v1::ListTypesRequest& request) {
+  std::vector<nlohmann::ordered_json> rows;
+  std::int64_t age_s = 0;
+  request.set_page_size(Session::kPageSize);
+  for (int page = 0; page < Session::kMaxPages; ++page) {
+    auto answer = run.Call(request);
+    if (!answer) return Refuse(std::move(answer));
+    age_s = std::max(age_s, answer->age_s());
+    request.set_refresh(false);  // the next page is of the same catalogue
+    const std::string next = AppendRows(*answer, rows);
+    if (next.empty()) {
+      if (run.style == Style::kPeople) {
+        std::fprintf(stderr, "as Rivery said %lld s ago\n", static_cast<long long>(age_s));
+      }
+      return WriteOut(
+          RenderList(rows, {"connection_type", "datasource_id", "oauth2"}, run.style));
+    }
+    request.set_page_token(next);
+  }
+  return Refuse(Code::kCorrupt, "the daemon's catalogue does not end");
+}
 
 void AddAccountVerbs(CLI::App& rivery, Session& session) {
   CLI::App& noun = AddNoun(rivery, "account", "The Rivery accounts of this vault");
@@ -19,8 +65,7 @@ void AddAccountVerbs(CLI::App& rivery, Session& session) {
     CLI::App& verb = AddVerb(
         noun, session,
         {"set", "Add an account or change it; a new base URL asks for the token again",
-         "oauthvault rivery account set main --base-url https://console.rivery.io --token-file "
-         "token.txt --project 123"},
+         "oauthvault rivery account set main --region eu --token-file token.txt --project 123"},
         [given](Session& run) -> Outcome<void> {
           if (!given->token_file.empty()) {
             auto token = ReadSecretLine(given->token_file == "prompt" ? "" : given->token_file,
@@ -34,7 +79,12 @@ void AddAccountVerbs(CLI::App& rivery, Session& session) {
           return run.Show(given->request);
         });
     verb.add_option("ID", *given->request.mutable_id(), "Letters, digits and . _ -")->required();
-    verb.add_option("--base-url", *given->request.mutable_base_url(), "https://..");
+    CLI::Option* region =
+        verb.add_option("--region", *given->request.mutable_region(),
+                        "us, eu, or Rivery's name of another region, such as eu-west-1");
+    verb.add_option("--base-url", *given->request.mutable_base_url(),
+                    "Instead of a region: https://.., ending in /api")
+        ->excludes(region);
     verb.add_option("--token-file", given->token_file,
                     "The API token: a file, - for standard input, or `prompt`");
     verb.add_option("--project", given->projects,
@@ -50,11 +100,20 @@ void AddAccountVerbs(CLI::App& rivery, Session& session) {
     verb.add_option("ID", *request->mutable_id(), "Account")->required();
   }
   {
+    const auto request = NewRequest<v1::CheckAccountRequest>();
+    CLI::App& verb = AddVerb(noun, session,
+                             {"check", "Ask Rivery whether it takes the token, and what it may do",
+                              "oauthvault rivery account check main"},
+                             [request](Session& run) { return CheckAccount(run, *request); });
+    verb.add_option("ID", *request->mutable_id(), "Account")->required();
+  }
+  {
     const auto request = NewRequest<v1::ListAccountsRequest>();
     AddVerb(noun, session, {"list", "All accounts", "oauthvault rivery account list"},
             [request](Session& run) {
               return run.List(*request,
-                              {"id", "base_url", "projects", "updated_at_s", "updated_by"});
+                              {"id", "base_url", "projects", "updated_at_s", "updated_by",
+                               "refused_at_s"});
             });
   }
 }
@@ -69,10 +128,10 @@ void AddRiveryVerbs(CLI::App& app, Session& session) {
     CLI::App& verb = AddVerb(
         noun, session,
         {"types", "What an account can connect to", "oauthvault rivery types --account main"},
-        [request](Session& run) {
-          return run.List(*request, {"connection_type", "datasource_id", "oauth2"});
-        });
+        [request](Session& run) { return ListTypes(run, *request); });
     verb.add_option("--account", *request->mutable_account(), "Account")->required();
+    verb.add_flag_callback("--refresh", [request] { request->set_refresh(true); },
+                           "Ask Rivery, also where the daemon still knows");
   }
   {
     struct Given {

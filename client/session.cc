@@ -24,4 +24,14 @@ CLI::App& AddVerb(CLI::App& parent, Session& session, const VerbText& text, Sess
   return verb;
 }
 
+void AddRecipientOptions(CLI::App& verb, Recipient& recipient) {
+  verb.add_option("--project", recipient.project, "Project")->required();
+  verb.add_option("--component", recipient.component, "Component")->required();
+  verb.add_option("--config", recipient.configuration,
+                  "Configuration whose sealed values open, too");
+  verb.add_option("--branch-type", recipient.branch_type,
+                  "Values sealed for this type of branch open, too: default or dev")
+      ->check(CLI::IsMember({"default", "dev"}));
+}
+
 }  // namespace oauthvault::client

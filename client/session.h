@@ -38,6 +38,10 @@ class Session {
   bool timeout_given = false;
   Style style = Style::kPeople;
   Act act;
+  /// What stood behind `--`: the command of `run`, word for word.
+  std::vector<std::string> command;
+  /// The environment that the program was started with, `NAME=value`.
+  std::vector<std::string> environment;
   /// What the program exits with when the verb succeeds; 130 when it was interrupted.
   int exit_code = 0;
 
@@ -48,6 +52,8 @@ class Session {
 
   /// The vault; connects when first asked for.
   Outcome<Vault*> Reach();
+  /// Ends the connection; the next call makes another.
+  void Leave() { vault_.reset(); }
 
   /// Calls and hands back what the daemon answers.
   template <class Request>
@@ -127,11 +133,19 @@ void AddPair(CLI::App& verb, Request& request) {
   verb.add_option("--component", *request.mutable_component(), "Component")->required();
 }
 
+/// Who a configuration is injected for: its project and component, required, and what else makes
+/// its sealed values open.
+void AddRecipientOptions(CLI::App& verb, Recipient& recipient);
+
 /// A request that lives as long as the verb that it is bound to.
 template <class Request>
 std::shared_ptr<Request> NewRequest() {
   return std::make_shared<Request>();
 }
+
+/// `runner/x` becomes `spiffe://<the vault's trust domain>/runner/x`; anything else stays.
+/// Errors: kDenied (the daemon does not tell the caller its trust domain), as Status.
+Outcome<std::string> CompletePrincipal(Session& run, const std::string& principal);
 
 // One per file of verbs.
 void AddStatusVerb(CLI::App& app, Session& session);
@@ -144,8 +158,13 @@ void AddProjectVerbs(CLI::App& app, Session& session);
 void AddComponentVerbs(CLI::App& app, Session& session);
 void AddGrantVerbs(CLI::App& app, Session& session);
 void AddIdentityVerbs(CLI::App& app, Session& session);
+void AddTrustVerbs(CLI::App& identity, Session& session);
+void AddExplainVerb(CLI::App& app, Session& session);
+void AddTokenVerbs(CLI::App& app, Session& session);
 void AddCredentialsVerbs(CLI::App& app, Session& session);
 void AddInjectVerb(CLI::App& app, Session& session);
+void AddEncryptVerb(CLI::App& app, Session& session);
+void AddRunVerb(CLI::App& app, Session& session);
 void AddRiveryVerbs(CLI::App& app, Session& session);
 void AddAttemptVerbs(CLI::App& app, Session& session);
 void AddConnectionVerbs(CLI::App& app, Session& session);

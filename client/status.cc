@@ -33,6 +33,22 @@ std::string Check(const v1::StatusResponse& status) {
   return status.check() + ", " + RenderTime(status.checked_at_s());
 }
 
+/// The doors, in a line.
+std::string Connections(const v1::EdgeStatus& edge) {
+  const std::uint64_t refused = edge.refused_in_all() + edge.refused_of_address() +
+                                edge.refused_at_handshake() + edge.refused_without_descriptor();
+  return std::to_string(edge.connections_open()) + " open, " +
+         std::to_string(edge.connections_accepted()) + " accepted, " + std::to_string(refused) +
+         " turned away";
+}
+
+std::string Calls(const v1::EdgeStatus& edge) {
+  return std::to_string(edge.calls_under_way()) + " under way; refused: " +
+         std::to_string(edge.calls_too_many()) + " as too many, " +
+         std::to_string(edge.calls_out_of_bounds()) + " out of bounds, " +
+         std::to_string(edge.calls_too_late()) + " too late";
+}
+
 /// What people see. What only those who may operate are told is left out for others.
 nlohmann::ordered_json ForPeople(const v1::StatusResponse& status) {
   nlohmann::ordered_json shown = nlohmann::ordered_json::object();
@@ -58,6 +74,8 @@ nlohmann::ordered_json ForPeople(const v1::StatusResponse& status) {
     shown["keys_locked"] = status.keys_locked() ? "yes" : "no: they may be swapped out to a disk";
   }
   shown["audit_sequence"] = status.audit_sequence();
+  shown["connections"] = Connections(status.edge());
+  shown["calls"] = Calls(status.edge());
   return shown;
 }
 

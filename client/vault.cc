@@ -1,5 +1,6 @@
 #include "client/vault.h"
 
+#include <google/protobuf/descriptor.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
@@ -8,6 +9,7 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <memory>
@@ -17,10 +19,12 @@
 #include <thread>
 #include <vector>
 
+#include "oauthvault/v1/access.pb.h"
 #include "oauthvault/v1/accounts.pb.h"
 #include "oauthvault/v1/attempts.grpc.pb.h"
 #include "oauthvault/v1/credentials.pb.h"
 #include "oauthvault/v1/operations.pb.h"
+#include "oauthvault/v1/tokens.pb.h"
 #include "oauthvault/v1/registry.pb.h"
 
 namespace oauthvault::client {
@@ -35,6 +39,8 @@ constexpr std::size_t kMaxPemSize = 256 * 1024;
 /// what a daemon needs to restart.
 constexpr int kMaxRepeats = 5;
 constexpr std::chrono::milliseconds kFirstPause{100};
+/// Of a call whose method names none in access.proto.
+constexpr std::chrono::seconds kDefaultDeadline{60};
 /// How soon gRPC itself tries to connect again after a failure.
 constexpr int kMinReconnectMs = 100;
 constexpr int kMaxReconnectMs = 2000;
@@ -44,6 +50,7 @@ constexpr const char* kRequestIdKey = "x-request-id";
 constexpr Method kReveal{"/oauthvault.v1.Credentials/Reveal", Repeat::kWhenTheConnectionBreaks};
 constexpr Method kInject{"/oauthvault.v1.Credentials/Inject", Repeat::kWhenTheConnectionBreaks};
 constexpr Method kAddSlot{"/oauthvault.v1.Operations/AddSlot", Repeat::kNever};
+constexpr Method kIssueToken{"/oauthvault.v1.Tokens/Issue", Repeat::kNever};
 constexpr Method kReissueSlot{"/oauthvault.v1.Operations/ReissueSlot", Repeat::kNever};
 
 bool Has(std::string_view text, std::string_view part) {
@@ -113,6 +120,17 @@ std::optional<Code> CodeNamed(std::string_view name) {
     if (NameOf(code) == name) return code;
   }
   return std::nullopt;
+}
+
+/// How far ahead the deadline of a call may lie, as the contract says; the daemon refuses more.
+std::chrono::milliseconds LongestDeadlineOf(std::string_view path) {
+  std::string name(path.substr(1));  // /package.Service/Method -> package.Service.Method
+  std::ranges::replace(name, '/', '.');
+  const auto* method =
+      google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
+  const std::uint32_t seconds =
+      method == nullptr ? 0 : method->options().GetExtension(v1::limits).deadline_s();
+  return seconds == 0 ? kDefaultDeadline : std::chrono::seconds(seconds);
 }
 
 /// For answers without the daemon's own code: from gRPC itself, or something in between.
@@ -188,7 +206,8 @@ struct Vault::Wire {
     return {Code::kUnavailable, "nobody answers at " + where + ": is oauthvaultd running there?"};
   }
 
-  Failure Translate(const grpc::Status& status, const grpc::ClientContext& call) const {
+  Failure Translate(const grpc::Status& status, const grpc::ClientContext& call,
+                    std::chrono::milliseconds waited) const {
     const auto& trailing = call.GetServerTrailingMetadata();
     if (const auto named = trailing.find(grpc::string_ref(kCodeKey.data(), kCodeKey.size()));
         named != trailing.end()) {
@@ -199,7 +218,7 @@ struct Vault::Wire {
       case grpc::StatusCode::UNAVAILABLE: return WhyNoConnection(status.error_message());
       case grpc::StatusCode::DEADLINE_EXCEEDED:
         return {Code::kUnavailable, "no answer from " + where + " within " +
-                                        std::to_string(timeout.count()) +
+                                        std::to_string(waited.count()) +
                                         " ms; it may have been carried out all the same"};
       case grpc::StatusCode::UNIMPLEMENTED:
         return {Code::kInvalid, "the daemon at " + where +
@@ -211,7 +230,8 @@ struct Vault::Wire {
   /// One call, repeated where that is allowed; `reply` is the answer as it came.
   Outcome<void> Send(const Method& method, const grpc::ByteBuffer& request,
                      grpc::ByteBuffer& reply) {
-    const auto deadline = Clock::now() + timeout;
+    const std::chrono::milliseconds allowed = std::min(timeout, LongestDeadlineOf(method.path));
+    const auto deadline = Clock::now() + allowed;
     const std::string request_id = NewRequestId();
     auto pause = kFirstPause;
     for (int repeats = 0;; ++repeats) {
@@ -235,7 +255,7 @@ struct Vault::Wire {
       if (status.ok()) return {};
       if (!broke || !answered || method.repeat == Repeat::kNever || repeats == kMaxRepeats ||
           Clock::now() + pause >= deadline) {
-        return std::unexpected<Failure>(Translate(status, call));
+        return std::unexpected<Failure>(Translate(status, call, allowed));
       }
       std::this_thread::sleep_for(pause);
       pause *= 2;
@@ -336,15 +356,18 @@ Outcome<Revealed> Vault::Reveal(const CredentialsName& name) {
 
 Outcome<crypto::SecretBytes> Vault::Inject(const Recipient& recipient,
                                            std::span<const std::uint8_t> configuration,
-                                           OauthIdInOutput oauth_id) {
+                                           OauthIdInOutput oauth_id, Injected injected) {
   v1::InjectRequest request;
   request.set_project(recipient.project);
   request.set_component(recipient.component);
+  request.set_configuration_id(recipient.configuration);
+  request.set_branch_type(recipient.branch_type);
+  request.set_sandbox(injected == Injected::kSandbox);
   request.set_configuration(configuration.data(), configuration.size());
   request.set_drop_id(oauth_id == OauthIdInOutput::kDropped);
-  auto injected = wire_->SendForSecret(kInject, request, ReadInjected);
+  auto finished = wire_->SendForSecret(kInject, request, ReadInjected);
   crypto::Wipe(*request.mutable_configuration());
-  return injected;
+  return finished;
 }
 
 Outcome<NewSlot> Vault::AddSlot(v1::AddSlotRequest& request) {
@@ -357,6 +380,10 @@ Outcome<NewSlot> Vault::ReissueSlot(v1::ReissueSlotRequest& request) {
   auto slot = wire_->SendForSecret(kReissueSlot, request, ReadNewSlot);
   crypto::Wipe(*request.mutable_passphrase());
   return slot;
+}
+
+Outcome<NewToken> Vault::IssueToken(const v1::IssueTokenRequest& request) {
+  return wire_->SendForSecret(kIssueToken, request, ReadNewToken);
 }
 
 Outcome<void> Vault::Exchange(const Method& method, const google::protobuf::MessageLite& request,
@@ -388,12 +415,17 @@ Outcome<void> Vault::Watch(const v1::WatchAttemptRequest& request, std::stop_tok
   const grpc::Status status = stream->Finish();
   if (ended || stop.stop_requested()) return {};
   if (status.ok()) return Refuse(Code::kUnavailable, "the daemon ended the watch");
-  return std::unexpected<Failure>(wire_->Translate(status, call));
+  return std::unexpected<Failure>(wire_->Translate(status, call, kWatchLifetime));
 }
 
 void WipeSecrets(v1::StoreRequest& request) {
   crypto::Wipe(*request.mutable_data());
   crypto::Wipe(*request.mutable_app_secret());
+}
+
+void WipeSecrets(v1::EncryptRequest& request) {
+  if (request.has_document()) crypto::Wipe(*request.mutable_document());
+  if (request.has_text()) crypto::Wipe(*request.mutable_text());
 }
 
 void WipeSecrets(v1::SetComponentRequest& request) {

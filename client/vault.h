@@ -38,7 +38,7 @@ struct Options {
   std::filesystem::path certificate;
   std::filesystem::path key;
   std::filesystem::path ca;
-  /// The longest that a call may take, repetitions included.
+  /// The longest that a call may take, repetitions included; the contract's bound where it is less.
   std::chrono::milliseconds timeout{30'000};
 };
 
@@ -53,13 +53,21 @@ struct CredentialsName {
 struct Recipient {
   std::string project;
   std::string component;
+  /// The configuration whose sealed values open, too; empty: none.
+  std::string configuration;
+  /// `default` or `dev`: values that were sealed for this type of branch open, too; empty: none.
+  std::string branch_type;
 };
 
 /// What happens to `id` and `version` beside injected credentials.
 enum class OauthIdInOutput : bool { kKept, kDropped };
 
+/// Whether an injected configuration holds secrets in clear, or is a sandbox's: sealed copies.
+enum class Injected : bool { kClear, kSandbox };
+
 /// Wipes and empties the fields of a request that hold secrets.
 void WipeSecrets(v1::StoreRequest& request);
+void WipeSecrets(v1::EncryptRequest& request);
 void WipeSecrets(v1::SetComponentRequest& request);
 void WipeSecrets(v1::SetAccountRequest& request);
 void WipeSecrets(v1::UnsealRequest& request);
@@ -97,10 +105,11 @@ class Vault {
   Outcome<Revealed> Reveal(const CredentialsName& name);
 
   /// A component's configuration (a JSON object of at most 240 KiB) with the credentials that it
-  /// names in place. Request and answer are wiped as in `Reveal`.
+  /// names in place and its sealed values opened. Request and answer are wiped as in `Reveal`.
   Outcome<crypto::SecretBytes> Inject(const Recipient& recipient,
                                       std::span<const std::uint8_t> configuration,
-                                      OauthIdInOutput oauth_id);
+                                      OauthIdInOutput oauth_id,
+                                      Injected injected = Injected::kClear);
 
   /// A new way to open the vault, or a new secret for one that is there. Never repeated. The answer
   /// is wiped as in `Reveal`; the request's passphrase is wiped and empty afterwards, however the
@@ -108,9 +117,13 @@ class Vault {
   Outcome<NewSlot> AddSlot(v1::AddSlotRequest& request);
   Outcome<NewSlot> ReissueSlot(v1::ReissueSlotRequest& request);
 
+  /// A new opaque token. Never repeated. The answer is wiped as in `Reveal`. kCorrupt: the token
+  /// may be in force all the same, and nobody has its text.
+  Outcome<NewToken> IssueToken(const v1::IssueTokenRequest& request);
+
   /// Any other method of the contract: the request's type names it (see methods.h). The secret
-  /// fields of `StoreRequest`, `SetComponentRequest`, `SetAccountRequest` and `UnsealRequest` are
-  /// wiped and empty afterwards, however the call ended.
+  /// fields of `StoreRequest`, `EncryptRequest`, `SetComponentRequest`, `SetAccountRequest` and
+  /// `UnsealRequest` are wiped and empty afterwards, however the call ended.
   ///
   ///   v1::GetProjectRequest request;
   ///   request.set_id("123");

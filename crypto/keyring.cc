@@ -516,6 +516,33 @@ Result<SealedRow> Keyring::Rewrap(const Owner& owner, const RowKey& key,
   return RewrapRow(*old, *newest.kek, newest.version, state_->vault, key, row);
 }
 
+Result<SealedValue> Keyring::SealValue(const Owner& owner, std::uint8_t scope,
+                                       std::span<const std::string_view> names,
+                                       const SecretBytes& plain) const {
+  const State::Found newest = state_->Newest(owner);
+  if (!newest.kek) return Fail(Code::kNotFound, "the owner has no key to seal values under");
+  return crypto::SealValue(*newest.kek, newest.version, state_->vault, scope, names, plain);
+}
+
+Result<SecretBytes> Keyring::OpenValue(const Owner& owner, std::span<const std::string_view> names,
+                                       const SealedValue& value) const {
+  const std::shared_ptr<const Kek> kek = state_->Find(owner, value.KekVersion());
+  if (!kek) {
+    return Fail(Code::kCorrupt, "the owner has no key of the sealed value's version",
+                Subject::Number(value.KekVersion()));
+  }
+  return crypto::OpenValue(*kek, state_->vault, names, value);
+}
+
+Result<SecretBytes> Keyring::OpenPartOf(const Owner& owner, const SealedPart& part) const {
+  const std::shared_ptr<const Kek> kek = state_->Find(owner, part.KekVersion());
+  if (!kek) {
+    return Fail(Code::kCorrupt, "the owner has no key of the sealed part's version",
+                Subject::Number(part.KekVersion()));
+  }
+  return OpenSealedPart(*kek, state_->vault, part);
+}
+
 std::array<std::uint8_t, 32> Keyring::ElementOf(const RowKey& key, const SealedRow& row) const {
   std::array<std::uint8_t, 32> element{};
   const auto hash =

@@ -12,6 +12,7 @@
 
 #include "crypto/error.h"
 #include "crypto/sealed.h"
+#include "crypto/sealed_value.h"
 #include "crypto/secret.h"
 #include "crypto/slots.h"
 
@@ -180,6 +181,19 @@ class Keyring {
   /// newest version gets a new wrap, too. Errors: NotFound when the owner has no KEK; Corrupt when
   /// it has none of the row's version, or the wrap or the commitment does not verify.
   Result<SealedRow> Rewrap(const Owner& owner, const RowKey& key, const SealedRow& row) const;
+
+  /// Seals a value to stand outside of the store, under the newest KEK of the owner. KEKs that
+  /// sealed values stay in the keyring, decrypt-only, until the owner is removed. Errors: NotFound
+  /// when the owner has no KEK; Invalid as crypto::SealValue.
+  Result<SealedValue> SealValue(const Owner& owner, std::uint8_t scope,
+                                std::span<const std::string_view> names,
+                                const SecretBytes& plain) const;
+  /// Opens such a value with the names that it was sealed for. Errors: Corrupt when the owner has
+  /// no KEK of the value's version or anything does not verify.
+  Result<SecretBytes> OpenValue(const Owner& owner, std::span<const std::string_view> names,
+                                const SealedValue& value) const;
+  /// Opens a part of a row that stood outside of the store. Errors: Corrupt, likewise.
+  Result<SecretBytes> OpenPartOf(const Owner& owner, const SealedPart& part) const;
 
   /// What a row is in the summary of a set of rows: a keyed hash of its key and its commitment, so
   /// new in every write, and the same after a rewrap. ENVELOPE.md, "Element of a summary".

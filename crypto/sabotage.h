@@ -17,10 +17,23 @@ enum class Sabotage : std::uint8_t {
   kNoSummary,          ///< `no-summary`: a check does not compare what rows come to
   kReplyBeforeCommit,  ///< `reply-before-commit`: a write is acknowledged before it is durable
   kReplyBeforeAudit,   ///< `reply-before-audit`: a line counts before it is durable
+  kNoMacCheck,         ///< `no-mac-check`: a line of the trail verifies whatever its MAC
+  kNoCheckpointCheck,  ///< `no-checkpoint-check`: a verification passes checkpoints over
+  kNoReserve,          ///< `no-reserve`: a full disk refuses revocations, too
   kNoFsck,             ///< `no-fsck`: the store is not checked before it is served
   kKeepShreddedKey,    ///< `keep-shredded-key`: shredding leaves the wrapped keys in their file
   kNoLimit,            ///< `no-limit`: new rows are taken until the store is full
   kGoOnAfterIoError,   ///< `follow-on-after-io-error`: a failed commit does not end all writing
+  kSendBlindly,        ///< `send-again-blindly`: an unclear create is sent again without a look
+  kAdoptByName,        ///< `adopt-by-name-alone`: a create's name is enough to take a connection
+  kCommitAfterCall,    ///< `commit-after-call`: a create leaves before it is committed that it does
+  kNoHandshakeLimit,   ///< `no-handshake-limit`: a TLS handshake may take as long as gRPC lets it
+  kStockListener,      ///< `stock-listener`: gRPC listens by itself on TCP
+  kNoAddressCap,       ///< `no-address-cap`: one address may take all places
+  kNoDeadlineCheck,    ///< `no-deadline-check`: calls without a deadline, and late ones, are begun
+  kAnyPeerName,        ///< `any-peer-name`: a caller is any name that its certificate holds
+  kNoDenyList,         ///< `no-deny-list`: revoked certificates are let in
+  kUncheckedPair,      ///< `unchecked-pair`: a staged server certificate is not checked
 };
 
 #ifdef OAUTHVAULT_SABOTAGE

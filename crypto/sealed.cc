@@ -5,21 +5,14 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "crypto/aead.h"
 #include "crypto/fields.h"
-#include "crypto/sabotage.h"
 #include "crypto/locked_memory.h"
+#include "crypto/sabotage.h"
 
 namespace oauthvault::crypto {
 namespace {
 
-using ByteView = std::span<const std::uint8_t>;
-using MutableView = std::span<std::uint8_t>;
-using Fields = std::span<const std::string_view>;
-using Nonce = std::array<std::uint8_t, kNonceSize>;
-
-static_assert(kKeySize == crypto_aead_xchacha20poly1305_ietf_KEYBYTES);
-static_assert(kNonceSize == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
-static_assert(kTagSize == crypto_aead_xchacha20poly1305_ietf_ABYTES);
 static_assert(kKeySize == LockedMemory::kSlotSize);
 
 // ENVELOPE.md, "Row".
@@ -34,7 +27,6 @@ constexpr std::size_t kPartTableAt = 16;
 constexpr std::size_t kPartEntriesAt = 17;
 constexpr std::size_t kPartEntrySize = 5;
 constexpr std::size_t kMaxParts = 3;
-constexpr std::size_t kWrappedDekSize = kKeySize + kTagSize;
 
 constexpr std::string_view kWrapLabel = "oauthvault/row/wrap";
 constexpr std::string_view kPartLabel = "oauthvault/row/part";
@@ -45,69 +37,8 @@ constexpr std::string_view kKeyCommitLabel = "oauthvault/key/commit";
 constexpr std::string_view kKeyWrapKeyLabel = "oauthvault/key/wrap-key";
 constexpr std::string_view kKeyCommitKeyLabel = "oauthvault/key/commit-key";
 
-void HashInto(const SecretBytes& key, Fields fields, MutableView hash) {
-  crypto_generichash_state state;
-  const int started = key.Expose([&](ByteView bytes) {
-    return crypto_generichash_init(&state, bytes.data(), bytes.size(), hash.size());
-  });
-  // A key without bytes would hash without a key.
-  if (started != 0 || key.Size() < crypto_generichash_KEYBYTES_MIN) std::abort();
-  for (const std::string_view field : fields) {
-    const auto size = LittleEndian(static_cast<std::uint32_t>(field.size()));
-    crypto_generichash_update(&state, size.data(), size.size());
-    crypto_generichash_update(&state, AsBytes(field).data(), field.size());
-  }
-  crypto_generichash_final(&state, hash.data(), hash.size());
-  sodium_memzero(&state, sizeof state);
-}
-
-std::array<std::uint8_t, kCommitmentSize> CommitmentOf(const SecretBytes& key, Fields fields) {
-  std::array<std::uint8_t, kCommitmentSize> commitment{};
-  HashInto(key, fields, commitment);
-  return commitment;
-}
-
 SecretBytes DeriveKey(const SecretBytes& key, std::string_view label) {
   return DeriveKey(key, std::array{label});
-}
-
-std::vector<std::uint8_t> AssociatedData(Fields fields) {
-  std::vector<std::uint8_t> data;
-  if (IsSabotaged(Sabotage::kNoAad)) return data;
-  for (const std::string_view field : fields) {
-    Append(data, LittleEndian(static_cast<std::uint32_t>(field.size())));
-    Append(data, AsBytes(field));
-  }
-  return data;
-}
-
-// `sealed` takes the ciphertext and the tag.
-void Encrypt(const SecretBytes& key, ByteView nonce, Fields bound_to, const SecretBytes& plain,
-             MutableView sealed) {
-  if (key.Size() != kKeySize || sealed.size() != plain.Size() + kTagSize) std::abort();
-  const std::vector<std::uint8_t> data = AssociatedData(bound_to);
-  key.Expose([&](ByteView key_bytes) {
-    plain.Expose([&](ByteView plain_bytes) {
-      crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
-          sealed.data(), sealed.last(kTagSize).data(), nullptr, plain_bytes.data(),
-          plain_bytes.size(), data.data(), data.size(), nullptr, nonce.data(), key_bytes.data());
-    });
-  });
-}
-
-// False, and `plain` wiped, when the tag does not verify.
-bool Decrypt(const SecretBytes& key, ByteView nonce, Fields bound_to, ByteView sealed,
-             MutableView plain) {
-  if (key.Size() != kKeySize || sealed.size() != plain.size() + kTagSize) std::abort();
-  const std::vector<std::uint8_t> data = AssociatedData(bound_to);
-  const int opened = key.Expose([&](ByteView key_bytes) {
-    return crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
-        plain.data(), nullptr, sealed.data(), plain.size(), sealed.last(kTagSize).data(),
-        data.data(), data.size(), nonce.data(), key_bytes.data());
-  });
-  // The library wipes too, but does not promise it.
-  if (opened != 0) Wipe(plain);
-  return opened == 0;
 }
 
 // A data key seals each part once and is never used again, so the part's number is nonce enough.
@@ -165,9 +96,10 @@ class Layout {
   ByteView WrapNonce() const { return row_.subspan(WrapAt(), kNonceSize); }
   ByteView WrappedDek() const { return row_.subspan(WrapAt() + kNonceSize, kWrappedDekSize); }
   ByteView Committed() const { return row_.subspan(CommitmentAt(), kCommitmentSize); }
+  std::size_t HeaderSize() const { return CommitmentAt() + kCommitmentSize; }
 
   std::optional<PartPlace> Find(Part part) const {
-    std::size_t at = CommitmentAt() + kCommitmentSize;
+    std::size_t at = HeaderSize();
     for (std::size_t i = 0; i < count_; ++i) {
       const ByteView entry = row_.subspan(kPartEntriesAt + i * kPartEntrySize, kPartEntrySize);
       const std::size_t size = FromLittleEndian<std::uint32_t>(entry.subspan(1));
@@ -201,9 +133,14 @@ Result<SecretBytes> OpenDek(const Kek& kek, const Binding& binding, const Layout
   return dek;
 }
 
-}  // namespace
+// How much a row's header says that it and the parts behind it take.
+struct Sizes {
+  std::size_t header;
+  std::size_t parts;
+};
 
-Result<SealedRow> SealedRow::Parse(std::span<const std::uint8_t> stored) {
+// Checks the structure of a header, up to its part table; what follows may be missing.
+Result<Sizes> CheckHeader(ByteView stored) {
   if (stored.size() < kPartEntriesAt) return Fail(Code::kCorrupt, "row is too short");
   if (!std::ranges::equal(stored.first(kMagic.size()), kMagic)) {
     return Fail(Code::kCorrupt, "row does not begin as a row");
@@ -223,8 +160,9 @@ Result<SealedRow> SealedRow::Parse(std::span<const std::uint8_t> stored) {
   if (count == 0 || count > kMaxParts) {
     return Fail(Code::kCorrupt, "row has an impossible number of parts");
   }
-  std::size_t size = kPartEntriesAt + count * kPartEntrySize;
-  if (stored.size() < size) return Fail(Code::kCorrupt, "row ends in its part table");
+  const std::size_t table_end = kPartEntriesAt + count * kPartEntrySize;
+  if (stored.size() < table_end) return Fail(Code::kCorrupt, "row ends in its part table");
+  Sizes sizes{table_end + kNonceSize + kWrappedDekSize + kCommitmentSize, 0};
   // Ascending from meta, so that each set of parts has one spelling.
   std::uint8_t previous = 0;
   for (std::size_t i = 0; i < count; ++i) {
@@ -236,10 +174,24 @@ Result<SealedRow> SealedRow::Parse(std::span<const std::uint8_t> stored) {
     previous = entry[0];
     const std::size_t part_size = FromLittleEndian<std::uint32_t>(entry.subspan(1));
     if (part_size > kMaxPartSize) return Fail(Code::kCorrupt, "row claims a part beyond the limit");
-    size += part_size + kTagSize;
+    sizes.parts += part_size + kTagSize;
   }
-  size += kNonceSize + kWrappedDekSize + kCommitmentSize;
-  if (stored.size() != size) return Fail(Code::kCorrupt, "row has another size than it says");
+  return sizes;
+}
+
+// ENVELOPE.md, "Sealed part".
+constexpr std::size_t kPartNumberAt = 1;
+constexpr std::size_t kRowKeyAt = 2;
+constexpr std::size_t kHeaderAt = kRowKeyAt + kRowKeySize;
+
+}  // namespace
+
+Result<SealedRow> SealedRow::Parse(std::span<const std::uint8_t> stored) {
+  const Result<Sizes> sizes = CheckHeader(stored);
+  if (!sizes) return std::unexpected(sizes.error());
+  if (stored.size() != sizes->header + sizes->parts) {
+    return Fail(Code::kCorrupt, "row has another size than it says");
+  }
   return SealedRow(std::vector<std::uint8_t>(stored.begin(), stored.end()));
 }
 
@@ -374,6 +326,72 @@ Result<SealedRow> RewrapRow(const Kek& from, const Kek& to, std::uint32_t to_ver
   Encrypt(to.Bytes(), nonce, binding.Wrap(version), *dek,
           all.subspan(layout.WrapAt() + kNonceSize, kWrappedDekSize));
   return SealedRow(std::move(rewrapped));
+}
+
+Result<SealedPart> SealedPart::Of(const RowKey& key, const SealedRow& row, Part part) {
+  const Layout layout(row.Bytes());
+  const std::optional<PartPlace> place = layout.Find(part);
+  if (!place) {
+    return Fail(Code::kNotFound, "the row has no part of this kind to copy",
+                Subject::Number(static_cast<std::uint8_t>(part)));
+  }
+  std::vector<std::uint8_t> bytes{kSealedPartFormat, static_cast<std::uint8_t>(part)};
+  Append(bytes, key.bytes);
+  Append(bytes, row.Bytes().first(layout.HeaderSize()));
+  Append(bytes, row.Bytes().subspan(place->at, place->plain_size + kTagSize));
+  return SealedPart(std::move(bytes));
+}
+
+Result<SealedPart> SealedPart::Parse(std::span<const std::uint8_t> bytes) {
+  if (bytes.size() < kHeaderAt || bytes[0] != kSealedPartFormat) {
+    return Fail(Code::kCorrupt, "a sealed part does not begin as one");
+  }
+  const ByteView rest = bytes.subspan(kHeaderAt);
+  const Result<Sizes> sizes = CheckHeader(rest);
+  if (!sizes) return std::unexpected(sizes.error());
+  const std::optional<PartPlace> place =
+      Layout(rest).Find(static_cast<Part>(bytes[kPartNumberAt]));
+  if (!place || rest.size() != sizes->header + place->plain_size + kTagSize) {
+    return Fail(Code::kCorrupt, "a sealed part has another size than its row says");
+  }
+  return SealedPart(std::vector<std::uint8_t>(bytes.begin(), bytes.end()));
+}
+
+RowKey SealedPart::Key() const {
+  RowKey key;
+  std::ranges::copy(Bytes().subspan(kRowKeyAt, kRowKeySize), key.bytes.begin());
+  return key;
+}
+
+Part SealedPart::GetPart() const { return static_cast<Part>(bytes_[kPartNumberAt]); }
+
+std::uint64_t SealedPart::RecordVersion() const {
+  return FromLittleEndian<std::uint64_t>(Bytes().subspan(kHeaderAt + kRecordVersionAt));
+}
+
+std::uint32_t SealedPart::KekVersion() const {
+  return FromLittleEndian<std::uint32_t>(Bytes().subspan(kHeaderAt + kKekVersionAt));
+}
+
+std::size_t SealedPart::PlainSize() const {
+  return Layout(Bytes().subspan(kHeaderAt)).Find(GetPart())->plain_size;
+}
+
+Result<SecretBytes> OpenSealedPart(const Kek& kek, const VaultId& vault, const SealedPart& part) {
+  const ByteView rest = part.Bytes().subspan(kHeaderAt);
+  const Layout layout(rest);
+  const RowKey key = part.Key();
+  const Binding binding(vault, key, part.RecordVersion());
+  const Result<SecretBytes> dek = OpenDek(kek, binding, layout);
+  if (!dek) return std::unexpected(dek.error());
+  const Nonce nonce = NonceOf(part.GetPart());
+  SecretBytes plain(part.PlainSize());
+  const bool opened = plain.Fill([&](MutableView bytes) {
+    return Decrypt(DeriveKey(*dek, kPartKeyLabel), nonce, binding.OfPart(nonce),
+                   rest.subspan(layout.HeaderSize()), bytes);
+  });
+  if (!opened) return Fail(Code::kCorrupt, "a sealed part does not verify");
+  return plain;
 }
 
 WrappedKey WrapKey(const SecretBytes& wrapping, const SecretBytes& key,

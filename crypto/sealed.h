@@ -110,6 +110,36 @@ Result<SecretBytes> OpenPart(const Kek& kek, const VaultId& vault, const RowKey&
 Result<SealedRow> RewrapRow(const Kek& from, const Kek& to, std::uint32_t to_version,
                             const VaultId& vault, const RowKey& key, const SealedRow& row);
 
+/// The first byte of a part of a row that stands outside of the store; 1 is a sealed value's.
+inline constexpr std::uint8_t kSealedPartFormat = 2;
+
+/// One part of a row, with what opens it: a sealed copy that may stand outside of the store. It
+/// opens as long as the KEK that wrapped it exists, also when the row is changed or gone.
+/// ENVELOPE.md, "Sealed part".
+class SealedPart {
+ public:
+  /// The part of a row that stands under `key`. Errors: NotFound when the row has no such part.
+  static Result<SealedPart> Of(const RowKey& key, const SealedRow& row, Part part);
+  /// Takes bytes from outside. Checks structure and sizes, not authenticity. Errors: Corrupt.
+  static Result<SealedPart> Parse(std::span<const std::uint8_t> bytes);
+
+  std::span<const std::uint8_t> Bytes() const { return bytes_; }
+  /// The key of the row that it was taken from.
+  RowKey Key() const;
+  Part GetPart() const;
+  /// As the row's.
+  std::uint64_t RecordVersion() const;
+  std::uint32_t KekVersion() const;
+  std::size_t PlainSize() const;
+
+ private:
+  explicit SealedPart(std::vector<std::uint8_t> bytes) : bytes_(std::move(bytes)) {}
+  std::vector<std::uint8_t> bytes_;
+};
+
+/// Opens it. Errors: Corrupt when anything does not verify.
+Result<SecretBytes> OpenSealedPart(const Kek& kek, const VaultId& vault, const SealedPart& part);
+
 /// Seals 32-byte keys under another key: root over KEKs and named keys, slots over the root.
 /// nonce (24) | commitment (32) | ciphertext (32) | tag (16). ENVELOPE.md, "Wrapped key".
 inline constexpr std::size_t kWrappedKeySize = kNonceSize + kCommitmentSize + kKeySize + kTagSize;

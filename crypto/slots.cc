@@ -279,7 +279,12 @@ Result<SlotSecret> ParseKeyLine(std::string_view line) {
 }
 
 Result<SlotSecret> ReadKeyFile(const std::filesystem::path& path) {
-  Result<SecretBytes> content = ReadFileBytes(path, kKeyFileLimit, FileAccess::kOwnerOnly);
+  // systemd may let this user in by an access list, which shows as a right of the group. Its folder
+  // is open to this user alone.
+  const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
+  const bool is_credential = credentials != nullptr && path.parent_path() == credentials;
+  Result<SecretBytes> content = ReadFileBytes(
+      path, kKeyFileLimit, is_credential ? FileAccess::kAny : FileAccess::kOwnerOnly);
   if (!content) return Fail(std::move(content));
   Result<SlotSecret> secret = content->Expose([](Bytes bytes) {
     std::string_view line = AsField(bytes);

@@ -129,7 +129,7 @@ SecretBytes KeyLineOf(const SlotSecret& secret);
 Result<SlotSecret> ParseKeyLine(std::string_view line);
 
 /// Reads a key file: one line `oauthvault-key-1:` and 44 characters of base64 (32 bytes). The file
-/// must be a regular file of at most 256 bytes, not readable by group or others.
+/// must be regular, at most 256 bytes, closed to group and others (a systemd credential need not).
 /// Errors: Invalid (missing, wrong form, wrong mode), the path as subject; Exhausted.
 Result<SlotSecret> ReadKeyFile(const std::filesystem::path& path);
 

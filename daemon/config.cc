@@ -64,12 +64,12 @@ std::string SetFsck(const std::string& text, Config& config) {
   return {};
 }
 
-std::string SetListen(const std::string& text, Config& config) {
+std::string SetListen(const std::string& text, std::string& listen) {
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) return "must be ADDRESS:PORT";
   std::string wrong = SetNumber(text.substr(colon + 1), 0, 65535, [](std::uint64_t) {});
   if (!wrong.empty()) return "must end in a port from 0 to 65535";
-  config.listen = text;
+  listen = text;
   return {};
 }
 
@@ -134,7 +134,7 @@ const std::vector<Setting>& Settings() {
       {"socket", Form::kText, "unix socket of the local admin",
        [](const std::string& text, Config& config) { return SetPath(text, config.socket); }},
       {"listen", Form::kText, "ADDRESS:PORT for gRPC with mutual TLS; port 0 takes a free one",
-       SetListen},
+       [](const std::string& text, Config& config) { return SetListen(text, config.listen); }},
       {"names", Form::kTexts, "names and addresses in the daemon's certificate", SetNames},
       {"trust_domain", Form::kText, "the SPIFFE trust domain of all principals", SetTrustDomain},
       {"log_level", Form::kText, "debug, info, warning or error", SetLogLevel},
@@ -146,17 +146,65 @@ const std::vector<Setting>& Settings() {
       {"store.map_size_mib", Form::kNumber, "how large the store may grow",
        NumberSetting<std::uint64_t>(
            1, 1 << 20, [](Config& c) -> std::uint64_t& { return c.store.map_size_mib; })},
+      {"custody.kept_versions", Form::kNumber, "former versions of credentials that are kept",
+       NumberSetting<std::uint32_t>(
+           0, 100, [](Config& c) -> std::uint32_t& { return c.custody.kept_versions; })},
       {"edge.max_connections", Form::kNumber, "TCP connections at one time",
        NumberSetting<std::uint32_t>(
            1, 100'000, [](Config& c) -> std::uint32_t& { return c.edge.max_connections; })},
+      {"edge.max_connections_per_address", Form::kNumber,
+       "of these, from one IPv4 address or one IPv6 /64",
+       NumberSetting<std::uint32_t>(
+           1, 100'000,
+           [](Config& c) -> std::uint32_t& { return c.edge.max_connections_per_address; })},
+      {"edge.max_handshakes", Form::kNumber,
+       "TLS handshakes at one time, half of them of one address",
+       NumberSetting<std::uint32_t>(
+           2, 100'000, [](Config& c) -> std::uint32_t& { return c.edge.max_handshakes; })},
       {"edge.handshake_timeout_ms", Form::kNumber,
        "a TLS handshake must be complete within this time",
        NumberSetting<std::uint32_t>(
            100, 60'000, [](Config& c) -> std::uint32_t& { return c.edge.handshake_timeout_ms; })},
+      {"edge.max_calls", Form::kNumber, "calls at one time",
+       NumberSetting<std::uint32_t>(
+           1, 100'000, [](Config& c) -> std::uint32_t& { return c.edge.max_calls; })},
+      {"edge.max_calls_per_principal", Form::kNumber, "of these, of one principal",
+       NumberSetting<std::uint32_t>(
+           1, 100'000,
+           [](Config& c) -> std::uint32_t& { return c.edge.max_calls_per_principal; })},
       {"edge.stop_timeout_ms", Form::kNumber,
        "calls under way may finish within this time at the end",
        NumberSetting<std::uint32_t>(
            0, 60'000, [](Config& c) -> std::uint32_t& { return c.edge.stop_timeout_ms; })},
+      {"http.listen", Form::kText, "ADDRESS:PORT for HTTP; without it there is none",
+       [](const std::string& text, Config& config) {
+         if (!text.empty()) return SetListen(text, config.http.listen);
+         config.http.listen.clear();
+         return std::string();
+       }},
+      {"http.certificate", Form::kText, "PEM; without it HTTP is plain, and on loopback only",
+       [](const std::string& text, Config& config) {
+         config.http.certificate = text;
+         return std::string();
+       }},
+      {"http.key", Form::kText, "the certificate's key, PEM",
+       [](const std::string& text, Config& config) {
+         config.http.key = text;
+         return std::string();
+       }},
+      {"http.max_connections", Form::kNumber, "HTTP connections at one time",
+       NumberSetting<std::uint32_t>(
+           1, 10'000, [](Config& c) -> std::uint32_t& { return c.http.max_connections; })},
+      {"http.max_connections_per_address", Form::kNumber, "of them from one address",
+       NumberSetting<std::uint32_t>(
+           1, 10'000,
+           [](Config& c) -> std::uint32_t& { return c.http.max_connections_per_address; })},
+      {"tls.certificate_folder", Form::kText,
+       "folder of the server's own certificate; empty: the built-in CA gives one",
+       [](const std::string& text, Config& config) {
+         config.tls.certificate_folder = text;
+         return std::string();
+       }},
       {"rivery.allow_loopback", Form::kFlag, "Rivery accounts on this host, also over plain http",
        [](const std::string& text, Config& config) {
          return SetBool(text, config.rivery.allow_loopback);
@@ -165,25 +213,45 @@ const std::vector<Setting>& Settings() {
        [](const std::string& text, Config& config) {
          return SetBool(text, config.rivery.allow_private);
        }},
+      {"rivery.calls_per_minute", Form::kNumber, "calls to Rivery in any minute, for each account",
+       NumberSetting<std::uint32_t>(
+           1, 100'000, [](Config& c) -> std::uint32_t& { return c.rivery.calls_per_minute; })},
       {"rivery.poll_interval_ms", Form::kNumber, "between two looks at one pending authorization",
        NumberSetting<std::uint32_t>(
            100, 600'000, [](Config& c) -> std::uint32_t& { return c.rivery.poll_interval_ms; })},
+      {"rivery.retry_interval_ms", Form::kNumber,
+       "after a failed call of an attempt; doubles up to 16 times",
+       NumberSetting<std::uint32_t>(
+           100, 600'000, [](Config& c) -> std::uint32_t& { return c.rivery.retry_interval_ms; })},
       {"rivery.pending_statuses", Form::kNumbers,
        "HTTP statuses that mean \"no consent yet\", beside 2xx",
        SetStatuses},
       {"rivery.settle_time_ms", Form::kNumber, "how long an unclear create may take to show",
        NumberSetting<std::uint32_t>(
            0, 600'000, [](Config& c) -> std::uint32_t& { return c.rivery.settle_time_ms; })},
+      {"rivery.update_pause_ms", Form::kNumber,
+       "after a connection's update that failed; doubles up to an hour",
+       NumberSetting<std::uint32_t>(
+           100, 600'000, [](Config& c) -> std::uint32_t& { return c.rivery.update_pause_ms; })},
+      {"rivery.catalogue_max_age_s", Form::kNumber, "how long a catalogue is not read anew",
+       NumberSetting<std::uint32_t>(
+           0, 604'800, [](Config& c) -> std::uint32_t& { return c.rivery.catalogue_max_age_s; })},
+      {"rivery.allow_unchecked", Form::kFlag,
+       "go on, with a warning, where no catalogue can be read to check names by",
+       [](const std::string& text, Config& config) {
+         return SetBool(text, config.rivery.allow_unchecked);
+       }},
   };
   return settings;
 }
 
-constexpr std::string_view kRouteNames[] = {"types",  "oauth_start", "oauth_fetch",
-                                            "create", "update",      "list"};
+constexpr std::string_view kRouteNames[] = {"types", "oauth_start", "oauth_fetch", "create",
+                                            "update", "list", "get", "delete", "properties", "me"};
 
 std::string SetRoute(const std::string& name, const std::string& text, Config& config) {
   if (std::ranges::find(kRouteNames, name) == std::end(kRouteNames)) {
-    return "is no operation; there are types, oauth_start, oauth_fetch, create, update, list";
+    return "is no operation; there are types, oauth_start, oauth_fetch, create, update, list, "
+           "get, delete, properties, me";
   }
   const std::size_t space = text.find(' ');
   const std::string verb = text.substr(0, space);
@@ -253,7 +321,8 @@ std::expected<void, std::string> ReadTable(const toml::table& table, const std::
   for (const auto& [name, node] : table) {
     const std::string key = prefix + std::string(name.str());
     if (const toml::table* inner = node.as_table()) {
-      if (key == "store" || key == "edge" || key == "rivery" || key == "rivery.routes") {
+      if (key == "store" || key == "custody" || key == "edge" || key == "http" || key == "tls" ||
+          key == "rivery" || key == "rivery.routes") {
         if (auto read = ReadTable(*inner, key + ".", source, config); !read) return read;
         continue;
       }
@@ -399,7 +468,14 @@ std::expected<Invocation, Ending> ReadInvocation(int argc, const char* const* ar
       ->check(slot_kinds);
   recover->add_option("--shares", invocation.shares, "K/N: of N shares any K open it");
   recover->add_option("--out", invocation.out, "where a new key file goes");
-  add("verify-audit", Command::kVerifyAudit, "check every line of the audit trail, offline");
+  CLI::App* verify = add("verify-audit", Command::kVerifyAudit,
+                         "check every line of the audit trail, or an extract of it, offline");
+  verify->add_option("--public-key", invocation.public_key,
+                     "what `oauthvault audit key` prints: no key of the vault is needed then");
+  verify->add_option("--checkpoint", invocation.checkpoints,
+                     "a checkpoint that was kept: the lines up to it must be those of then");
+  verify->add_option("--extract", invocation.extract,
+                     "what `oauthvault audit export --project` wrote; needs --public-key");
   CLI::App* child = add("check-child", Command::kCheckChild, "");
   child->group("");  // not in the help: a check runs it
   child->add_option("--folder", invocation.check_folder)->required();

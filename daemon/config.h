@@ -35,16 +35,42 @@ struct Config {
   } store;
 
   struct {
+    std::uint32_t kept_versions = 10;
+  } custody;
+
+  struct {
     std::uint32_t max_connections = 1000;
+    std::uint32_t max_connections_per_address = 256;
+    std::uint32_t max_handshakes = 256;
     std::uint32_t handshake_timeout_ms = 3000;
+    std::uint32_t max_calls = 512;
+    std::uint32_t max_calls_per_principal = 128;
     std::uint32_t stop_timeout_ms = 4000;
   } edge;
 
   struct {
+    std::string listen;  ///< address:port; empty: no HTTP interface
+    std::filesystem::path certificate;  ///< PEM; empty: plain HTTP, on loopback only
+    std::filesystem::path key;
+    std::uint32_t max_connections = 256;
+    std::uint32_t max_connections_per_address = 32;
+  } http;
+
+  struct {
+    /// The operator's own server certificate (registry/server_pair.h); empty: the built-in CA's.
+    std::filesystem::path certificate_folder;
+  } tls;
+
+  struct {
     bool allow_loopback = false;
     bool allow_private = false;
+    std::uint32_t calls_per_minute = 15;
     std::uint32_t poll_interval_ms = 4000;
+    std::uint32_t retry_interval_ms = 5000;
     std::uint32_t settle_time_ms = 20000;
+    std::uint32_t update_pause_ms = 5000;
+    std::uint32_t catalogue_max_age_s = 3600;
+    bool allow_unchecked = false;
     /// HTTP statuses that mean "no consent yet", beside 2xx.
     std::set<int> pending_statuses;
     /// Operation -> "VERB /path", over the table of the client.
@@ -84,6 +110,11 @@ struct Invocation {
   std::filesystem::path backup;
   bool present = false;
   std::string reason;
+  /// verify-audit: without any key of the vault where `public_key` is given; an extract instead of
+  /// the trail where one is.
+  std::string public_key;
+  std::vector<std::filesystem::path> checkpoints;
+  std::filesystem::path extract;
   /// kCheckChild: what to check.
   std::filesystem::path check_folder;
   std::filesystem::path check_keys;

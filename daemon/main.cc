@@ -21,27 +21,44 @@
 #include "daemon/config.h"
 #include "daemon/ending.h"
 #include "daemon/hardening.h"
+#include "daemon/http/edge.h"
+#include "daemon/http/server.h"
+#include "daemon/metrics/calls.h"
+#include "daemon/liveness.h"
+#include "daemon/notify.h"
 #include "daemon/offline.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
+#include "daemon/registry/tokens.h"
+#include "daemon/registry/trust.h"
 #include "daemon/rivery/attempts.h"
+#include "daemon/rivery/catalogue.h"
 #include "daemon/rivery/client.h"
 #include "daemon/rivery/connections.h"
+#include "daemon/rivery/propagation.h"
 #include "daemon/rpc/access_rules.h"
 #include "daemon/rpc/accounts_service.h"
 #include "daemon/rpc/attempts_service.h"
 #include "daemon/rpc/audit_service.h"
+#include "daemon/rpc/concurrency.h"
 #include "daemon/rpc/connections_service.h"
+#include "daemon/rpc/counters.h"
 #include "daemon/rpc/credentials_service.h"
 #include "daemon/rpc/door.h"
+#include "daemon/rpc/door_certificate.h"
 #include "daemon/rpc/edge.h"
 #include "daemon/rpc/operations_service.h"
 #include "daemon/rpc/peer.h"
+#include "daemon/rpc/probe.h"
 #include "daemon/rpc/registry_service.h"
 #include "daemon/rpc/server.h"
 #include "daemon/rpc/ticker.h"
+#include "daemon/rpc/tokens_service.h"
+#include "daemon/rpc/tls_credentials.h"
+#include "daemon/rpc/trust_service.h"
 #include "daemon/rpc/workers.h"
 #include "daemon/sealed_phase.h"
+#include "daemon/sealing.h"
 #include "daemon/store_check.h"
 #include "daemon/upkeep/anchor.h"
 #include "daemon/upkeep/check.h"
@@ -56,17 +73,19 @@ namespace oauthvault {
 namespace {
 
 constexpr char kVersion[] = "0.1.0";
-constexpr std::int64_t kServerCertificateTtlS = 90 * 24 * 3600;
 
 // Threads: 8 for calls, 4 for calls that wait for Rivery, 1 for backups and the like, and one each
-// for the doors (2), the ticker, the attempts' driver, the rewrapper, a check behind the start, the
-// store's writer; two of the trail; gRPC's own.
+// for the doors (2), their certificate, the probe, the ticker, the attempts' driver, the
+// propagation, the rewrapper, a check behind the start, the store's writer; two of the trail; two
+// of HTTP, and one for each of its connections; gRPC's own.
 constexpr std::size_t kCallThreads = 8;
 constexpr std::size_t kRiveryThreads = 4;
 constexpr std::size_t kUpkeepThreads = 1;
 constexpr std::size_t kUpkeepQueue = 4;
 constexpr std::size_t kCallQueue = 512;
 constexpr std::size_t kRiveryQueue = 64;
+// All of the above and gRPC's own, which depend on the machine.
+constexpr std::size_t kThreadsNeeded = 64;
 // Beyond the configured time at the end: for calls that were cancelled to notice it.
 constexpr std::chrono::milliseconds kStopGrace{500};
 
@@ -79,7 +98,13 @@ constexpr std::chrono::milliseconds kSealGrace{1500};
 
 constexpr char kAboutListen[] =
     "end the other program or daemon, or name another place with --listen or --socket";
-constexpr char kAboutNames[] = "names takes DNS names and IP addresses";
+constexpr char kAboutHttp[] =
+    "correct [http] listen, certificate and key; plain HTTP is for loopback only";
+constexpr char kAboutThreads[] =
+    "raise the limit on threads (TasksMax=256, ulimit -u) or the machine's own";
+constexpr char kAboutCertificate[] =
+    "names takes DNS names and IP addresses; tls.certificate_folder must exist and be the "
+    "daemon's to write to";
 constexpr char kAboutLocking[] =
     "raise the limit on locked memory (LimitMEMLOCK=64M, ulimit -l), or accept with "
     "--allow-unlocked that keys may be written to swap";
@@ -112,6 +137,29 @@ std::expected<void, Refusal> GoOnWithDamage(Result<T>&& finished, const char* wh
   return {};
 }
 
+http::Settings HttpOf(const Config& config) {
+  return {config.http.listen, config.http.certificate, config.http.key,
+          config.http.max_connections, config.http.max_connections_per_address, {}};
+}
+
+// The HTTP interface of one phase. `listener` is null where there is no interface.
+std::expected<std::unique_ptr<http::Server>, Refusal> ServeHttp(const http::Listener* listener,
+                                                                const http::Edge& edge) {
+  if (listener == nullptr) return nullptr;
+  auto server = listener->Serve([&edge](const http::Request& request) {
+    return edge.Answer(request);
+  });
+  if (!server) return Refuse(std::move(server), kAboutProgram);
+  return std::move(*server);
+}
+
+// What both phases have of the HTTP interface, and the counts that outlive them.
+struct Http {
+  const http::Listener* listener;
+  metrics::Calls& calls;
+  http::Gauges gauges;
+};
+
 // What an open vault was ended by.
 enum class OpenEnd : std::uint8_t { kSealed, kStopped };
 
@@ -119,12 +167,15 @@ enum class OpenEnd : std::uint8_t { kSealed, kStopped };
 // needs. `become_sealed` seals at any price, and does not return.
 std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners& listeners,
                                           const rpc::DaemonFacts& facts,
-                                          const rpc::AccessRules& rules, Opening opening,
+                                          const rpc::AccessRules& rules, Http http,
+                                          const Notifier& notifier, rpc::Counters& counters,
+                                          Opening opening,
                                           const std::function<void()>& become_sealed) {
   // The last to go but for the keys: it bounds the ends of all others, too.
   std::optional<LastResort> last_resort;
   crypto::Keyring& keyring = *opening.keyring;
   upkeep::LastCheck last_check;
+  notifier.Reloading("opening", upkeep::CheckPatience(config.store.map_size_mib << 20));
   if (config.fsck == Config::Fsck::kBefore) {
     if (auto whole = CheckBefore(config, keyring, last_check); !whole) {
       if (IsToldToEnd()) return OpenEnd::kStopped;
@@ -151,6 +202,8 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   if (!grants) return Refuse(std::move(grants), kAboutStore);
   auto identities = registry::Identities::Load(store, config.trust_domain);
   if (!identities) return Refuse(std::move(identities), kAboutTrustDomain);
+  auto trusts = registry::Trusts::Load(store, config.trust_domain, (*identities)->Authority());
+  if (!trusts) return Refuse(std::move(trusts), kAboutStore);
   // Behind whatever an operator has to mend first, which leaves no line.
   audit::Entry opened{storage::Act{.act = "open", .principal = "-", .object = opening.how}};
   opened.outcome = audit::Outcome::kAllowed;
@@ -166,62 +219,112 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
 
   const rivery::Reach reach{config.rivery.allow_loopback, config.rivery.allow_private};
   const rivery::Client client(RoutesOf(config), rivery::Limits{}, reach);
+  rivery::Rate rate(config.rivery.calls_per_minute);
   rivery::AttemptSettings attempt_settings;
   attempt_settings.poll_interval = std::chrono::milliseconds(config.rivery.poll_interval_ms);
+  attempt_settings.retry_interval = std::chrono::milliseconds(config.rivery.retry_interval_ms);
   attempt_settings.pending_statuses = config.rivery.pending_statuses;
   attempt_settings.settle_time = std::chrono::milliseconds(config.rivery.settle_time_ms);
-  rivery::Attempts attempts(client, store, **grants, **trail, config.trust_domain,
+  attempt_settings.kept_versions = {config.custody.kept_versions};
+  const auto read_principal = [&trusts](std::string_view text) {
+    return (*trusts)->InForce()->PrincipalOf(text);
+  };
+  rivery::Attempts attempts(client, rate, store, **grants, **trail, read_principal,
                             attempt_settings, NowS);
-  rivery::Connections connections(client, store, **trail);
+  rivery::Connections connections(client, rate, store, **trail);
+  rivery::PropagationSettings propagation_settings;
+  propagation_settings.first_pause = std::chrono::milliseconds(config.rivery.update_pause_ms);
+  rivery::Propagation propagation(connections, store, **grants, read_principal,
+                                  propagation_settings, NowS);
+  rivery::Catalogue catalogue(client, rate,
+                              {std::chrono::seconds(config.rivery.catalogue_max_age_s),
+                               config.rivery.allow_unchecked});
 
   Phase phase;
   std::mutex alone;  // held by whatever shows or needs a store and keys that belong together
-  const rpc::Peers peers(**identities, NowS);
-  const rpc::Edge edge(rules, peers, **grants, store, **trail, NowS);
+  const rpc::Peers peers(**identities, **trusts, NowS);
+  rpc::Concurrency concurrency({config.edge.max_calls, config.edge.max_calls_per_principal},
+                               counters.calls);
+  const rpc::Edge edge(rules, peers, **grants, store, **trail, concurrency, counters.calls, NowS);
   rpc::Workers call_workers("calls", kCallThreads, kCallQueue);
   rpc::Workers rivery_workers("rivery-calls", kRiveryThreads, kRiveryQueue);
   rpc::Workers upkeep_workers("upkeep", kUpkeepThreads, kUpkeepQueue);
   rpc::Ticker ticker(rpc::kStreamDecisionInterval);
 
   rpc::RegistryService registry_service(edge, call_workers, keyring, store, **grants,
-                                        **identities);
-  rpc::CredentialsService credentials_service(edge, call_workers, store);
-  rpc::AccountsService accounts_service(edge, call_workers, rivery_workers, store, client, reach);
-  rpc::AttemptsService attempts_service(edge, call_workers, store, attempts, ticker);
+                                        **identities, **trusts);
+  rpc::TrustService trust_service(edge, call_workers, store, **trusts);
+  rpc::CredentialsService credentials_service(edge, call_workers, keyring, store,
+                                              {config.custody.kept_versions});
+  rpc::AccountsService accounts_service(edge, call_workers, rivery_workers, store, client,
+                                        rate, catalogue, reach);
+  rpc::AttemptsService attempts_service(edge, call_workers, rivery_workers, store, attempts,
+                                        catalogue, ticker);
   rpc::ConnectionsService connections_service(edge, call_workers, rivery_workers, store,
-                                              connections);
+                                              connections, propagation);
   rpc::OperationsService operations_service(edge, call_workers, upkeep_workers,
                                             {keyring, store, **grants, rewrapper, last_check,
-                                             alone},
+                                             alone, counters},
                                             facts, [&phase] { phase.End(); });
-  rpc::AuditService audit_service(edge, call_workers);
+  rpc::AuditService audit_service(edge, call_workers, store);
+  registry::Tokens tokens(store, keyring);
+  rpc::TokensService tokens_service(edge, call_workers, store, tokens);
 
-  // The daemon's own key lives in memory only: a new pair with every opening.
+  rpc::TlsCredentials tls;
+  const auto let_in = [&tls, &trusts] { tls.LetIn((*trusts)->InForce()->RootsPem()); };
+  let_in();
+  (*trusts)->OnSwap(let_in);
   const registry::CertificateAuthority& authority = (*identities)->Authority();
-  auto own_identity =
-      authority.IssueServer(config.names, config.trust_domain, kServerCertificateTtlS, NowS());
-  if (!own_identity) return Refuse(std::move(own_identity), kAboutNames);
+  auto door_certificate = rpc::DoorCertificate::Start(
+      authority, tls, **trail,
+      {config.names, config.trust_domain, config.tls.certificate_folder}, NowS);
+  if (!door_certificate) return Refuse(std::move(door_certificate), kAboutCertificate);
   auto own = Duplicate(listeners);
   if (!own) return Refuse(std::move(own), kAboutProgram);
+  rpc::Server::Settings doors = DoorsOf(config);
+  doors.calls = &http.calls;
   auto server = rpc::Server::Start(
-      std::move(own->tcp), std::move(own->unix_socket), *own_identity, authority.CertificatePem(),
-      {&registry_service, &credentials_service, &accounts_service, &attempts_service,
-       &connections_service, &operations_service, &audit_service},
-      DoorsOf(config));
+      std::move(own->tcp), std::move(own->unix_socket), tls,
+      {&registry_service, &trust_service, &credentials_service, &accounts_service,
+       &attempts_service, &connections_service, &operations_service, &audit_service,
+       &tokens_service},
+      doors, counters);
   if (!server) return Refuse(std::move(server), kAboutProgram);
+  http.gauges.daemon_certificate_expires_at_s = [&door = **door_certificate] {
+    return door.ExpiresAtS();
+  };
+  http::Vault http_vault{store, tokens, **trail, NowS, SealingOf(keyring, store),
+                         {config.custody.kept_versions}};
+  const http::Edge http_edge(&http_vault, http.calls, http.gauges);
+  auto http_server = ServeHttp(http.listener, http_edge);
+  if (!http_server) return std::unexpected(std::move(http_server.error()));
   if (auto started = GoOnWithDamage(rewrapper.Start(), "rewrapping"); !started) {
     return std::unexpected(std::move(started.error()));
   }
   if (auto started = attempts.Start(); !started) return Refuse(std::move(started), kAboutStore);
+  propagation.Start();
   std::optional<CheckBehind> behind;
   if (config.fsck == Config::Fsck::kBehind) {
     behind.emplace(config, keyring, alone, last_check);
   }
 
+  rpc::Probe::Tcp as_client{
+      facts.address, config.names.front(), [&tls] { return tls.ShownPem(); },
+      [&authority, id = "spiffe://" + config.trust_domain + "/" + rpc::kProbePrincipal] {
+        return authority.IssueOwnClient(id, rpc::kProbeIdentityTtlS, NowS());
+      }};
+  std::optional<Liveness> liveness;
+  liveness.emplace(config, notifier, rpc::Probe(config.socket, std::move(as_client), counters.tcp),
+                   "serving");
   spdlog::info("serving tcp={} socket={} generation={}", facts.address, config.socket.string(),
                (*engine)->Generation());
   const bool sealing = phase.AwaitEnd();
   spdlog::info(sealing ? "sealing" : "stopping");
+  if (sealing) {
+    notifier.Reloading("sealing", std::chrono::minutes(1));
+  } else {
+    notifier.Stopping();
+  }
   const std::chrono::milliseconds patience =
       sealing ? kSealPatience : std::chrono::milliseconds(config.edge.stop_timeout_ms);
   if (sealing) {
@@ -230,8 +333,11 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
     last_resort.emplace(patience + kStopGrace, EndProcess(config.socket));
   }
   operations_service.BreakOff();
+  liveness.reset();
+  http_server->reset();
   (*server)->Stop(patience);
   attempts.Stop();
+  propagation.Stop();
   rewrapper.Stop();
   return sealing ? OpenEnd::kSealed : OpenEnd::kStopped;
 }
@@ -261,6 +367,13 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
   const Config& config = invocation.config;
   BlockEndingSignals();
 
+  if (auto enough = ExpectThreads(kThreadsNeeded); !enough) {
+    return Refuse(std::move(enough), kAboutThreads);
+  }
+  AllowDescriptors();
+  const Notifier notifier = Notifier::FromEnvironment();
+  rpc::Counters counters;
+
   if (auto whole = ExpectNoRestore(config); !whole) return whole;
   auto rules = rpc::AccessRules::FromContract(rpc::ContractServices());
   if (!rules) return Refuse(std::move(rules), kAboutProgram);
@@ -280,6 +393,15 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
   auto unix_socket = rpc::ListenUnix(config.socket);
   if (!unix_socket) return Refuse(std::move(unix_socket), kAboutListen);
   const SocketPath socket_path(config.socket);
+  auto http_listener = http::Listener::Open(HttpOf(config));
+  if (!http_listener) return Refuse(std::move(http_listener), kAboutHttp);
+  metrics::Calls calls;
+  Http http{http_listener->get(), calls, {}};
+  if (http.listener != nullptr) {
+    http.gauges.connections = [&listener = *http.listener] { return listener.Connections(); };
+    http.gauges.http_certificate_expires_at_s = http.listener->CertificateExpiresAtS();
+    spdlog::info("http origin={}", http.listener->Origin());
+  }
   const Listeners listeners{std::move(*tcp), std::move(*unix_socket)};
   const rpc::DaemonFacts facts{kVersion,
                                config.trust_domain,
@@ -289,15 +411,19 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
                                config.KeysFile()};
   for (;;) {
     if (!opening.keyring) {
-      auto unsealed = ServeSealed(config, listeners, facts);
+      const http::Edge http_edge(nullptr, http.calls, http.gauges);
+      auto http_server = ServeHttp(http.listener, http_edge);
+      if (!http_server) return std::unexpected(std::move(http_server.error()));
+      auto unsealed = ServeSealed(config, listeners, facts, notifier, counters);
+      http_server->reset();
       if (!unsealed) return std::unexpected(std::move(unsealed.error()));
       if (!unsealed->keyring) break;
       opening = std::move(*unsealed);
       // A sealed daemon has nothing open: a restore may have been begun beside it.
       if (auto whole = ExpectNoRestore(config); !whole) return whole;
     }
-    auto ended = ServeOpen(config, listeners, facts, *rules, std::exchange(opening, {}),
-                           become_sealed);
+    auto ended = ServeOpen(config, listeners, facts, *rules, http, notifier, counters,
+                           std::exchange(opening, {}), become_sealed);
     if (!ended) return std::unexpected(std::move(ended.error()));
     if (*ended == OpenEnd::kStopped) break;
   }

@@ -22,7 +22,11 @@
 #include "crypto/descriptor.h"
 #include "crypto/slots.h"
 #include "crypto/unlocker.h"
+#include "daemon/audit/checkpoint.h"
+#include "daemon/audit/extract.h"
+#include "daemon/audit/segments.h"
 #include "daemon/audit/trail.h"
+#include "daemon/audit/verification.h"
 #include "daemon/registry/identities.h"
 #include "daemon/upkeep/anchor.h"
 #include "daemon/upkeep/check.h"
@@ -49,6 +53,10 @@ constexpr char kAboutStanding[] =
     "the vault is as it was. Where the backup does not verify, take another. Where the trail does "
     "not, `oauthvaultd verify-audit` shows it; moved aside it is not read, and then nobody knows "
     "what was revoked after the backup";
+constexpr char kAboutCheckpoint[] =
+    "the public key is what `oauthvault audit key` prints, a checkpoint what `oauthvault audit "
+    "checkpoint` does, an extract what `oauthvault audit export --project` does; the trail's "
+    "folder is named with --audit";
 constexpr char kAboutBackup[] = "name the folder of a finished backup of this vault";
 
 constexpr std::size_t kMaxSecretLine = 4096;
@@ -334,10 +342,14 @@ class Lock {
 void Print(const upkeep::Restored& restored, bool present) {
   std::printf("oauthvaultd: restored; epoch %llu\n",
               static_cast<unsigned long long>(restored.position.epoch));
-  std::printf("  revoked again: %llu grants, %llu identities; shredded again: %llu projects\n",
+  std::printf("  revoked again: %llu grants, %llu identities, %llu CAs outside; shredded again: "
+              "%llu projects\n",
               static_cast<unsigned long long>(restored.grants_revoked),
               static_cast<unsigned long long>(restored.identities_revoked),
+              static_cast<unsigned long long>(restored.anchors_removed),
               static_cast<unsigned long long>(restored.projects_shredded));
+  std::printf("  tokens revoked: %llu; issue new ones\n",
+              static_cast<unsigned long long>(restored.tokens_revoked));
   if (!restored.aside.empty()) std::printf("  before  %s\n", restored.aside.c_str());
   if (!present) {
     std::printf("Slots and keys are those of the backup: remove again the slots that were removed "
@@ -454,23 +466,77 @@ std::expected<int, Refusal> Recover(const Invocation& invocation) {
   return 0;
 }
 
-// `oauthvaultd verify-audit`: 0 when every line verifies, 2 when one does not.
-std::expected<int, Refusal> VerifyAudit(const Invocation& invocation) {
-  const Config& config = invocation.config;
-  auto keyring = OpenKeys(config.KeysFile(), config);
-  if (!keyring) return std::unexpected(std::move(keyring.error()));
-  auto verdict = audit::VerifyFile(config.audit, (*keyring)->AuditKey());
-  if (!verdict) return Refuse(std::move(verdict), kAboutTrail);
-  for (const auto& problem : verdict->problems) {
-    std::fprintf(stderr, "line %llu: %s\n", static_cast<unsigned long long>(problem.line_number),
-                 problem.what.c_str());
+int Tell(const std::vector<audit::Verdict::Problem>& problems, const char* where) {
+  for (const auto& problem : problems) {
+    std::fprintf(stderr, "%s %llu: %s\n", where,
+                 static_cast<unsigned long long>(problem.line_number), problem.what.c_str());
   }
-  std::printf("%llu lines, sequence %llu to %llu: %s\n",
-              static_cast<unsigned long long>(verdict->lines),
+  return problems.empty() ? 0 : 2;
+}
+
+int Tell(const audit::Verdict& verdict) {
+  const int code = Tell(verdict.problems, "line");
+  std::printf("%llu lines, sequence %llu to %llu, proven by a checkpoint to %llu: %s\n",
+              static_cast<unsigned long long>(verdict.lines),
+              static_cast<unsigned long long>(verdict.first_sequence),
+              static_cast<unsigned long long>(verdict.last_sequence),
+              static_cast<unsigned long long>(verdict.proven_sequence),
+              code == 0 ? "every line verifies" : "NOT whole");
+  return code;
+}
+
+// The checkpoints that somebody kept, as they stand in their files.
+std::expected<std::vector<std::string>, Refusal> KeptCheckpoints(const Invocation& invocation) {
+  std::vector<std::string> kept;
+  for (const std::filesystem::path& path : invocation.checkpoints) {
+    auto note = audit::ReadSmallFile(path, audit::kMaxCheckpointSize);
+    if (!note) {
+      return Refuse(Result<void>(Fail(Code::kInvalid, "a checkpoint that was kept is no small file",
+                                      Subject::Path(path.string()))),
+                    kAboutCheckpoint);
+    }
+    kept.push_back(*std::move(note));
+  }
+  return kept;
+}
+
+// As an outsider, who has the public key and what was kept, and nothing of the vault's.
+std::expected<int, Refusal> VerifyFromOutside(const Invocation& invocation) {
+  auto key = audit::CheckpointKey::Parse(invocation.public_key);
+  if (!key) return Refuse(std::move(key), kAboutCheckpoint);
+  auto kept = KeptCheckpoints(invocation);
+  if (!kept) return std::unexpected(std::move(kept.error()));
+  if (invocation.extract.empty()) {
+    auto verdict = audit::VerifyFromOutside(invocation.config.audit, *key, *kept);
+    if (!verdict) return Refuse(std::move(verdict), kAboutCheckpoint);
+    return Tell(*verdict);
+  }
+  auto verdict = audit::VerifyExtract(invocation.extract, *key, *kept);
+  if (!verdict) return Refuse(std::move(verdict), kAboutCheckpoint);
+  const int code = Tell(verdict->problems, "record");
+  std::printf("%llu lines of project %s, none missing from line %llu of the trail to %llu: %s\n",
+              static_cast<unsigned long long>(verdict->lines), verdict->project.c_str(),
               static_cast<unsigned long long>(verdict->first_sequence),
               static_cast<unsigned long long>(verdict->last_sequence),
-              verdict->problems.empty() ? "every line verifies" : "NOT whole");
-  return verdict->problems.empty() ? 0 : 2;
+              code == 0 ? "proven" : "NOT proven");
+  return code;
+}
+
+// `oauthvaultd verify-audit`: 0 when every line verifies, 2 when one does not.
+std::expected<int, Refusal> VerifyAudit(const Invocation& invocation) {
+  if (!invocation.public_key.empty()) return VerifyFromOutside(invocation);
+  if (!invocation.extract.empty()) {
+    return Refuse(Result<void>(Fail(Code::kInvalid, "an extract is checked with --public-key")),
+                  kAboutCheckpoint);
+  }
+  const Config& config = invocation.config;
+  auto kept = KeptCheckpoints(invocation);
+  if (!kept) return std::unexpected(std::move(kept.error()));
+  auto keyring = OpenKeys(config.KeysFile(), config);
+  if (!keyring) return std::unexpected(std::move(keyring.error()));
+  auto verdict = audit::VerifyFile(config.audit, (*keyring)->AuditKey(), *kept);
+  if (!verdict) return Refuse(std::move(verdict), kAboutTrail);
+  return Tell(*verdict);
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 
 #include "crypto/unlocker.h"
 #include "daemon/ending.h"
+#include "daemon/liveness.h"
+#include "daemon/rpc/probe.h"
 #include "daemon/rpc/sealed_service.h"
 #include "daemon/rpc/workers.h"
 
@@ -30,11 +32,13 @@ Result<Listeners> Duplicate(const Listeners& listeners) {
 }
 
 rpc::Server::Settings DoorsOf(const Config& config) {
-  return {config.edge.max_connections, std::chrono::milliseconds(config.edge.handshake_timeout_ms)};
+  return {config.edge.max_connections, std::chrono::milliseconds(config.edge.handshake_timeout_ms),
+          config.edge.max_connections_per_address, config.edge.max_handshakes};
 }
 
 std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,
-                                            const rpc::DaemonFacts& facts) {
+                                            const rpc::DaemonFacts& facts, const Notifier& notifier,
+                                            rpc::Counters& counters) {
   auto unlocker = crypto::Unlocker::Read(config.KeysFile());
   if (!unlocker) return Refuse(std::move(unlocker), kAboutKeys);
   auto own = Duplicate(listeners);
@@ -42,7 +46,7 @@ std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listener
   Opening opening;
   Phase phase;
   rpc::Workers workers("unseal", 1, kUnsealQueue);
-  rpc::SealedService service(std::move(*unlocker), workers, facts,
+  rpc::SealedService service(std::move(*unlocker), workers, facts, counters,
                              [&](rpc::SealedService::Opened opened) {
                                opening.keyring = std::move(opened.keyring);
                                opening.how = "unseal refused:" + std::to_string(opened.refused);
@@ -50,13 +54,20 @@ std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listener
                              });
   rpc::SealedRest rest;
   auto server = rpc::Server::StartSealed(std::move(own->tcp), std::move(own->unix_socket),
-                                         &service, &rest, DoorsOf(config));
+                                         &service, &rest, DoorsOf(config), counters);
   if (!server) return Refuse(std::move(server), kAboutProgram);
+  std::optional<Liveness> liveness;
+  liveness.emplace(config, notifier, rpc::Probe(config.socket, std::nullopt, counters.tcp),
+                   "sealed");
   spdlog::info("sealed socket={}", config.socket.string());
   const bool opened = phase.AwaitEnd();
   // Passphrases that wait to be stretched must not keep the daemon from ending.
   std::optional<LastResort> last_resort;
-  if (!opened) last_resort.emplace(2 * kPatience, EndProcess(config.socket));
+  if (!opened) {
+    notifier.Stopping();
+    last_resort.emplace(2 * kPatience, EndProcess(config.socket));
+  }
+  liveness.reset();
   (*server)->Stop(kPatience);
   if (!opened) opening.keyring.reset();
   return opening;

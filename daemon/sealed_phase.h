@@ -7,7 +7,9 @@
 #include "crypto/error.h"
 #include "crypto/keyring.h"
 #include "daemon/config.h"
+#include "daemon/notify.h"
 #include "daemon/offline.h"
+#include "daemon/rpc/counters.h"
 #include "daemon/rpc/door.h"
 #include "daemon/rpc/server.h"
 
@@ -38,6 +40,7 @@ struct Opening {
 
 /// Sealed: answers status and unseal on the unix socket until the vault is opened.
 std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,
-                                            const rpc::DaemonFacts& facts);
+                                            const rpc::DaemonFacts& facts, const Notifier& notifier,
+                                            rpc::Counters& counters);
 
 }  // namespace oauthvault

@@ -46,6 +46,9 @@ struct ProjectTag {
 struct ComponentTag {
   static constexpr const char* kName = "component";
 };
+struct ConfigurationTag {
+  static constexpr const char* kName = "configuration";
+};
 struct OauthTag {
   static constexpr const char* kName = "oauth id";
 };
@@ -55,11 +58,16 @@ struct AccountTag {
 struct AttemptTag {
   static constexpr const char* kName = "attempt";
 };
+struct TokenTag {
+  static constexpr const char* kName = "token";
+};
 
 using ProjectId = Id<ProjectTag>;      ///< a tenant
 using ComponentId = Id<ComponentTag>;  ///< a registered extension (`keboola.ex-google-drive`)
+using ConfigurationId = Id<ConfigurationTag>;  ///< of a component, in files of somebody else
 using OauthId = Id<OauthTag>;          ///< names credentials within (project, component)
 using AccountId = Id<AccountTag>;      ///< a Rivery account of the vault
 using AttemptId = Id<AttemptTag>;      ///< one run of the Rivery flow
+using TokenId = Id<TokenTag>;          ///< names an opaque token, and says nothing about its text
 
 }  // namespace oauthvault

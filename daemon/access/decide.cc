@@ -38,27 +38,22 @@ constexpr std::uint32_t SetOf(std::initializer_list<Right> rights) {
   return bits;
 }
 
-/// Which rules of the grant table may speak for a kind of caller.
-enum class Grants : std::uint8_t {
-  kEvery,    ///< any pair, and `*`
-  kOwnPair,  ///< the exact rule for the principal's own pair
-  kNone,
-};
-
 /// What a kind of caller may do: by itself, on whatever scope; and the reach of its grants.
 struct KindRow {
   Kind kind;
   std::uint32_t by_itself;
-  Grants grants;
+  Reach grants;
 };
 constexpr std::uint32_t kAdminRights =
     SetOf({Right::kRegister, Right::kOperate, Right::kDescribe, Right::kAnyone});
-constexpr std::array<KindRow, 5> kKinds = {{
-    {Kind::kLocalAdmin, kAdminRights, Grants::kEvery},
-    {Kind::kAdmin, kAdminRights, Grants::kEvery},
-    {Kind::kAuditor, SetOf({Right::kAudit, Right::kAnyone}), Grants::kNone},
-    {Kind::kRunner, SetOf({Right::kAnyone}), Grants::kEvery},
-    {Kind::kComponent, SetOf({Right::kAnyone}), Grants::kOwnPair},
+constexpr std::array<KindRow, 7> kKinds = {{
+    {Kind::kLocalAdmin, kAdminRights, Reach::kEvery},
+    {Kind::kAdmin, kAdminRights, Reach::kEvery},
+    {Kind::kAuditor, SetOf({Right::kAudit, Right::kAnyone}), Reach::kNone},
+    {Kind::kRunner, SetOf({Right::kAnyone}), Reach::kEvery},
+    {Kind::kComponent, SetOf({Right::kAnyone}), Reach::kOwnPair},
+    {Kind::kToken, SetOf({Right::kAnyone}), Reach::kCarried},
+    {Kind::kManageToken, SetOf({Right::kRegister, Right::kAnyone}), Reach::kNone},
 }};
 
 const KindRow& RowOf(Kind kind) {
@@ -73,11 +68,6 @@ const RightWord* RowOf(Right right) {
 }
 
 bool IsIdOrAny(std::string_view text) { return text == kAny || IsValidId(text); }
-
-bool IsPair(const Scope& scope) {
-  return !scope.project.empty() && !scope.component.empty() && scope.project != kAny &&
-         scope.component != kAny;
-}
 
 bool IsOwnPair(const Principal& principal, std::string_view project, std::string_view component) {
   return principal.Project() == project && principal.Component() == component;
@@ -105,6 +95,22 @@ bool IsPairRight(Right right) {
   return row != nullptr && row->on_pair;
 }
 
+bool IsGrantable(Right right) { return IsPairRight(right) || right == Right::kAudit; }
+
+bool Scope::IsPair() const {
+  return !project.empty() && !component.empty() && project != kAny && component != kAny;
+}
+
+bool Scope::IsWhole() const {
+  return !project.empty() && project != kAny && component.empty();
+}
+
+bool HasByItself(Kind kind, Right right) {
+  return RowOf(right) != nullptr && (RowOf(kind).by_itself & Bit(right)) != 0;
+}
+
+Reach ReachOf(Kind kind) { return RowOf(kind).grants; }
+
 Result<void> CheckGrant(const Principal& principal, std::string_view project,
                         std::string_view component, const std::vector<Right>& rights) {
   if (!IsIdOrAny(project)) {
@@ -113,19 +119,26 @@ Result<void> CheckGrant(const Principal& principal, std::string_view project,
   if (!IsIdOrAny(component)) {
     return Fail(Code::kInvalid, "a grant is on one component or on *", Subject::Key("component"));
   }
-  const Grants reach = RowOf(principal.GetKind()).grants;
-  if (reach == Grants::kNone) {
-    return Fail(Code::kInvalid, "an auditor holds no grants", principal);
+  const Reach reach = ReachOf(principal.GetKind());
+  if (reach == Reach::kNone) {
+    return Fail(Code::kInvalid, "an auditor and a manage token hold no grants", principal);
   }
-  if (reach == Grants::kOwnPair && !IsOwnPair(principal, project, component)) {
+  if (reach == Reach::kCarried) {
+    return Fail(Code::kInvalid, "a token carries its rights; issue another one", principal);
+  }
+  if (reach == Reach::kOwnPair && !IsOwnPair(principal, project, component)) {
     return Fail(Code::kInvalid, "a component may be granted its own project and component only",
                 principal);
   }
   if (rights.empty()) return Fail(Code::kInvalid, "a grant gives at least one right");
   std::uint32_t seen = 0;
   for (const Right right : rights) {
-    if (!IsPairRight(right)) {
-      return Fail(Code::kInvalid, "a grant gives store, describe, reveal, encrypt or connect");
+    if (!IsGrantable(right)) {
+      return Fail(Code::kInvalid,
+                  "a grant gives store, describe, reveal, encrypt, connect or audit");
+    }
+    if (right == Right::kAudit && (project == kAny || component != kAny)) {
+      return Fail(Code::kInvalid, "audit is granted on one project and the component *");
     }
     if ((seen & Bit(right)) != 0) return Fail(Code::kInvalid, "a grant names each right once");
     seen |= Bit(right);
@@ -138,7 +151,7 @@ GrantTable::GrantTable(std::vector<GrantRule> rules) {
     Bits bits = 0;
     for (const Right right : rule.rights) {
       // A row that somehow names a right on the vault gives nothing.
-      if (IsPairRight(right)) bits |= Bit(right);
+      if (IsGrantable(right)) bits |= Bit(right);
     }
     if ((bits & Bit(Right::kReveal)) != 0) bits |= Bit(Right::kDescribe);
     rules_[std::move(rule.principal)].emplace_back(
@@ -163,33 +176,44 @@ GrantTable::GrantTable(std::vector<GrantRule> rules) {
 }
 
 bool GrantTable::Allows(const Principal& principal, Right right, const Scope& scope) const {
-  if (!IsPairRight(right) || !IsPair(scope)) return false;
-  const Grants reach = RowOf(principal.GetKind()).grants;
-  if (reach == Grants::kNone) return false;
+  return RuleFor(principal, right, scope) != nullptr;
+}
+
+const Scope* GrantTable::RuleFor(const Principal& principal, Right right,
+                                 const Scope& scope) const {
+  const bool on_project = right == Right::kAudit;
+  if (on_project ? !scope.IsWhole() : !IsPairRight(right) || !scope.IsPair()) return nullptr;
+  const Reach reach = ReachOf(principal.GetKind());
+  if (reach == Reach::kNone || (on_project && reach != Reach::kEvery)) return nullptr;
   // CheckGrant gives no component another pair; a row that says so all the same is not believed.
-  if (reach == Grants::kOwnPair && !IsOwnPair(principal, scope.project, scope.component)) {
-    return false;
+  if (reach == Reach::kOwnPair && !IsOwnPair(principal, scope.project, scope.component)) {
+    return nullptr;
   }
+  // A secret in clear never leaves by the HTTP interface, whatever a token's row says.
+  if (reach == Reach::kCarried && right == Right::kReveal) return nullptr;
   const auto found = rules_.find(principal.Str());
-  if (found == rules_.end()) return false;
-  const auto gives = [&pairs = found->second, right](std::string_view project,
-                                                     std::string_view component) {
+  if (found == rules_.end()) return nullptr;
+  const auto gives = [&pairs = found->second, right](
+                         std::string_view project, std::string_view component) -> const Scope* {
     const PairView wanted(project, component);
     const auto at = std::lower_bound(
         pairs.begin(), pairs.end(), wanted,
         [](const auto& rule, const PairView& pair) { return ViewOf(rule.first) < pair; });
-    return at != pairs.end() && ViewOf(at->first) == wanted && (at->second & Bit(right)) != 0;
+    const bool is_given =
+        at != pairs.end() && ViewOf(at->first) == wanted && (at->second & Bit(right)) != 0;
+    return is_given ? &at->first : nullptr;
   };
-  if (gives(scope.project, scope.component)) return true;
-  if (reach != Grants::kEvery) return false;
-  return gives(scope.project, kAny) || gives(kAny, scope.component) || gives(kAny, kAny);
+  if (on_project) return gives(scope.project, kAny);
+  const Scope* rule = gives(scope.project, scope.component);
+  if (rule != nullptr || reach == Reach::kOwnPair) return rule;
+  rule = gives(scope.project, kAny);
+  if (rule == nullptr) rule = gives(kAny, scope.component);
+  return rule != nullptr ? rule : gives(kAny, kAny);
 }
 
 Result<Permit> Decide(const Principal& principal, Right right, const Scope& scope,
                       const GrantTable& grants) {
-  const bool known = RowOf(right) != nullptr;
-  const bool by_itself = known && (RowOf(principal.GetKind()).by_itself & Bit(right)) != 0;
-  if (!by_itself && !grants.Allows(principal, right, scope)) {
+  if (!HasByItself(principal.GetKind(), right) && !grants.Allows(principal, right, scope)) {
     return Fail(Code::kDenied, "the caller may not do this");
   }
   return Permit(principal, right, scope);

@@ -15,7 +15,8 @@
 namespace oauthvault::access {
 
 /// What a principal may be allowed to do. The first five are rights on a (project, component) pair
-/// and come from grants; the last three are rights on the vault and come with the kind of caller.
+/// and come from grants; the others are rights on the vault and come with the kind of caller, but
+/// for audit, which a grant may give on one project, too.
 enum class Right : std::uint8_t {
   kStore,     ///< put, delete, versions, roll back, authorize through Rivery
   kDescribe,  ///< never plaintext
@@ -24,7 +25,7 @@ enum class Right : std::uint8_t {
   kConnect,   ///< attempts and connections
   kRegister,  ///< components, projects, grants, identities, tokens, accounts
   kOperate,   ///< seal, slots, keys, backup, shred, status in full
-  kAudit,     ///< read and verify the trail
+  kAudit,     ///< read and verify the trail; by grant, one project's lines in it
   kAnyone,    ///< any authenticated caller (status in short)
 };
 
@@ -32,8 +33,10 @@ enum class Right : std::uint8_t {
 std::string_view NameOf(Right right);
 /// The other way round; nullopt for an unknown word.
 std::optional<Right> RightOf(std::string_view word);
-/// True for the five rights that grants give.
+/// True for the five rights on a pair.
 bool IsPairRight(Right right);
+/// True for those, and for audit, which a grant gives on a project and all of its components.
+bool IsGrantable(Right right);
 
 /// What a right is asked on: a pair, or the vault (both empty).
 struct Scope {
@@ -41,11 +44,30 @@ struct Scope {
   std::string component;
 
   static Scope Vault() { return {}; }
+  /// A project with all of its components: what a project's auditor asks for.
+  static Scope Whole(const ProjectId& project) { return {project.Str(), {}}; }
   /// A project and a component.
   static Scope Pair(const ProjectId& project, const ComponentId& component) {
     return {project.Str(), component.Str()};
   }
+  /// Both are named, and neither is `*`.
+  bool IsPair() const;
+  /// A project alone is named, and is not `*`.
+  bool IsWhole() const;
 };
+
+/// Whether a kind of caller has a right by itself, on whatever scope.
+bool HasByItself(Kind kind, Right right);
+
+/// Which rules of the grant table may speak for a kind of caller.
+enum class Reach : std::uint8_t {
+  kEvery,    ///< any pair, and `*`
+  kOwnPair,  ///< the exact rule for the principal's own pair
+  kCarried,  ///< those that a token carries, in a table of its own; none gives reveal
+  kNone,
+};
+/// How far the grants of a kind of caller reach.
+Reach ReachOf(Kind kind);
 
 /// One rule as the table takes it; `*` for any project or component.
 struct GrantRule {
@@ -56,7 +78,8 @@ struct GrantRule {
 };
 
 /// Whether a grant may be given at all. A component principal may hold its own pair only; auditors
-/// hold none; the rights are pair rights, at least one. Errors: Invalid, with the reason.
+/// hold none; the rights are pair rights, at least one, and audit on a project and `*` only.
+/// Errors: Invalid, with the reason.
 Result<void> CheckGrant(const Principal& principal, std::string_view project,
                         std::string_view component, const std::vector<Right>& rights);
 
@@ -67,8 +90,12 @@ class GrantTable {
   explicit GrantTable(std::vector<GrantRule> rules);
 
   /// Whether a grant gives `right` on the pair to the principal; reveal counts as describe, too.
-  /// False for what is not a whole pair. Costs one hash and a few compares, allocates nothing.
+  /// False for what is not a whole pair; audit is asked for on a project alone. Costs one hash and
+  /// a few compares, allocates nothing.
   bool Allows(const Principal& principal, Right right, const Scope& scope) const;
+  /// The project and component of the rule by which Allows says yes, with `*` as it stands there;
+  /// null where it says no. Lives as long as the table.
+  const Scope* RuleFor(const Principal& principal, Right right, const Scope& scope) const;
   /// How many (principal, project, component) have rules.
   std::size_t Size() const { return size_; }
 

@@ -63,6 +63,10 @@ Principal Principal::LocalAdmin() {
   return Principal(Kind::kLocalAdmin, std::string(kLocalAdmin));
 }
 
+Principal Principal::OfToken(const TokenId& id, Kind kind) {
+  return Principal(kind, "token/" + id.Str());
+}
+
 Result<Principal> Principal::FromSpiffeId(std::string_view spiffe_id,
                                           std::string_view trust_domain) {
   const std::optional<Segments> path = ReadPath(spiffe_id, trust_domain);
@@ -89,6 +93,28 @@ Result<Principal> Principal::Parse(std::string_view text, std::string_view trust
                 "/project/<p>/component/<c>, /runner/<n>, /admin/<n> or /auditor/<n>");
   }
   return principal;
+}
+
+std::string_view TrustDomainIn(std::string_view spiffe_id) {
+  if (!spiffe_id.starts_with(kScheme)) return {};
+  spiffe_id.remove_prefix(kScheme.size());
+  const std::size_t slash = spiffe_id.find('/');
+  if (slash == std::string_view::npos) return {};
+  const std::string_view trust_domain = spiffe_id.substr(0, slash);
+  return IsValidTrustDomain(trust_domain) ? trust_domain : std::string_view();
+}
+
+std::string_view NameOf(Kind kind) {
+  switch (kind) {
+    case Kind::kLocalAdmin: return "local";
+    case Kind::kAdmin: return "admin";
+    case Kind::kAuditor: return "auditor";
+    case Kind::kRunner: return "runner";
+    case Kind::kComponent: return "component";
+    case Kind::kToken:
+    case Kind::kManageToken: return "token";
+  }
+  __builtin_unreachable();
 }
 
 bool IsValidTrustDomain(std::string_view text) {

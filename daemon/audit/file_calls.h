@@ -17,6 +17,7 @@ struct FileCalls {
   std::function<int(int file)> fdatasync;
   std::function<int(int file, off_t size_bytes)> ftruncate;
   std::function<int(int file, struct stat* status)> fstat;
+  std::function<int(int file, int mode, off_t begin, off_t size_bytes)> fallocate;
 
   /// The system's own.
   static FileCalls System();

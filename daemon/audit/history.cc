@@ -4,10 +4,12 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "crypto/sealed.h"
 #include "daemon/audit/line.h"
 #include "daemon/audit/line_reader.h"
-#include "daemon/audit/verification.h"
+#include "daemon/audit/segments.h"
 
 namespace oauthvault::audit {
 namespace {
@@ -61,23 +63,23 @@ std::optional<HistoryLine> Parse(std::string_view text, std::uint64_t sequence,
 }
 
 // Verifies line after line and gives those behind `after`. Damage ends it.
-Result<void> Walk(const RestingTrail& trail, const crypto::SecretBytes& audit_key,
+Result<void> Walk(const std::vector<Segment>& segments, const crypto::SecretBytes& audit_key,
                   storage::Position after, const TakeLine& take) {
-  LineReader reader(trail.file->Number(), 0, trail.size_bytes);
+  SegmentsReader reader(segments);
   std::uint64_t line_number = 0;
   std::optional<std::uint64_t> sequence;  // of the line before, likewise below
   std::string hash(kNoPrevious);
   storage::Position position;
   while (true) {
-    const LineReader::Found found = reader.Next();
-    if (found == LineReader::Found::kEnd || found == LineReader::Found::kTorn) break;
-    if (found == LineReader::Found::kUnreadable) {
-      return Fail(Code::kUnavailable, "the history in the audit trail cannot be read");
-    }
+    const auto stretch = reader.Next();
+    if (!stretch) return Fail(Code::kUnavailable, "the history in the audit trail cannot be read");
+    if (stretch->segment == nullptr) break;
+    if (stretch->found == LineReader::Found::kEnd) continue;
+    if (stretch->found == LineReader::Found::kTorn && !stretch->segment->closed) continue;
     ++line_number;
-    if (found != LineReader::Found::kLine) return Damaged(line_number);
-    const std::optional<Link> link = VerifyLine(audit_key, reader.Text());
-    const std::optional<storage::Position> stated = PositionOf(reader.Text());
+    if (stretch->found != LineReader::Found::kLine) return Damaged(line_number);
+    const std::optional<Link> link = VerifyLine(audit_key, stretch->text);
+    const std::optional<storage::Position> stated = PositionOf(stretch->text);
     if (!link || !stated || *stated < position) return Damaged(line_number);
     const bool goes_on = sequence ? link->sequence == *sequence + 1 && link->previous == hash
                                   : link->sequence != 1 || link->previous == hash;
@@ -88,13 +90,13 @@ Result<void> Walk(const RestingTrail& trail, const crypto::SecretBytes& audit_ke
     }
     const bool tells_commit = *stated > position && sequence;
     if (*stated > after) {
-      std::optional<HistoryLine> line = Parse(reader.Text(), link->sequence, *stated);
+      std::optional<HistoryLine> line = Parse(stretch->text, link->sequence, *stated);
       if (!line) return Damaged(line_number);
       if (tells_commit) line->entry.position = *stated;
       if (Result<void> taken = take(*line); !taken) return taken;
     }
     sequence = link->sequence;
-    hash = HashLine(reader.Text());
+    hash = HashLine(stretch->text);
     position = *stated;
   }
   if (!sequence) return Fail(Code::kCorrupt, "the audit trail that is read has no line");
@@ -105,7 +107,10 @@ Result<void> Walk(const RestingTrail& trail, const crypto::SecretBytes& audit_ke
 
 Result<void> ReadHistory(const std::filesystem::path& folder, const crypto::SecretBytes& audit_key,
                          storage::Position after, const TakeLine& take) {
-  Result<RestingTrail> trail = OpenResting(folder, audit_key);
+  if (audit_key.Size() != crypto::kKeySize) {
+    return Fail(Code::kInvalid, "the key to read the history has another size");
+  }
+  auto trail = RestingSegments(folder);
   if (!trail) return Fail(std::move(trail));
   const auto pass_over = [](const HistoryLine&) { return Result<void>(); };
   if (Result<void> verified = Walk(*trail, audit_key, after, pass_over); !verified) {

@@ -14,16 +14,25 @@ namespace oauthvault::audit {
 /// The number that each line begins with (`v`).
 inline constexpr std::uint64_t kLineFormat = 1;
 
-/// The text fields of a line; each byte of a field becomes at most 6 (`\u0000`).
+/// The text fields of a line that come from outside; each byte of one becomes at most 6 (`\u0000`).
 inline constexpr std::size_t kLineTextFields = 10;
 
 /// A line has at most this many bytes, without its end.
 inline constexpr std::size_t kMaxLineSize = 64 * 1024;
-static_assert(kLineTextFields * kMaxEntryFieldSize * 6 + 1024 < kMaxLineSize);
+static_assert(kLineTextFields * kMaxEntryFieldSize * 6 + kMaxFingerprintsTextSize + 1024 <
+              kMaxLineSize);
 
 /// What the first line of a chain has for the hash of the line before: 64 zeros.
 inline constexpr std::string_view kNoPrevious =
     "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The acts of the trail itself. AUDIT.md, "Lines of the trail itself".
+inline constexpr std::string_view kBeginAct = "begin";
+inline constexpr std::string_view kCutAct = "cut";
+inline constexpr std::string_view kCloseAct = "close";
+inline constexpr std::string_view kDenialsAct = "denials";
+/// The object of a `begin` line behind a segment that was closed.
+inline constexpr std::string_view kNextSegment = "segment";
 
 /// Writes one line, without its end: ASCII, fields in the order of AUDIT.md. `head` stands in it
 /// unless the entry has a position of its own. `time_us` is microseconds since the epoch; a time
@@ -48,6 +57,16 @@ std::optional<Link> VerifyLine(const crypto::SecretBytes& audit_key, std::string
 
 /// The position that a line states; nothing for what is no line of this format. Verify it first.
 std::optional<storage::Position> PositionOf(std::string_view line);
+
+/// What stands between the quotation marks of a line's text field, its escapes as they are; empty
+/// where the line has no such field. Verify the line first.
+std::string_view FieldOf(std::string_view line, std::string_view name);
+
+/// The time of a line in microseconds since the epoch; nothing for what is no line of this format.
+std::optional<std::int64_t> TimeOf(std::string_view line);
+
+/// The place of a line, whatever its MAC; nothing for what is no line of this format.
+std::optional<Link> LinkOf(std::string_view line);
 
 /// The sequence that a line claims, unverified; nothing when it does not begin as a line.
 std::optional<std::uint64_t> SequenceOf(std::string_view line);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "daemon/audit/line.h"
 
 namespace oauthvault::audit {
 namespace {
@@ -14,8 +13,8 @@ constexpr std::size_t kChunkSize = 64 * 1024;
 
 }  // namespace
 
-LineReader::LineReader(int file, std::uint64_t begin, std::uint64_t end)
-    : file_(file), read_to_(begin), end_(end), offset_(begin) {}
+LineReader::LineReader(int file, std::uint64_t begin, std::uint64_t end, std::size_t longest)
+    : file_(file), read_to_(begin), end_(end), longest_(longest), offset_(begin) {}
 
 bool LineReader::ReadMore() {
   const std::size_t size =
@@ -43,11 +42,11 @@ LineReader::Found LineReader::Next() {
     if (newline != std::string::npos) {
       text_ = std::string_view(buffer_).substr(taken_, newline - taken_);
       taken_ = newline + 1;
-      return too_long || text_.size() > kMaxLineSize ? Found::kTooLong : Found::kLine;
+      return too_long || text_.size() > longest_ ? Found::kTooLong : Found::kLine;
     }
     buffer_.erase(0, taken_);
     taken_ = 0;
-    if (buffer_.size() > kMaxLineSize) {
+    if (buffer_.size() > longest_) {
       too_long = true;
       buffer_.clear();
     }

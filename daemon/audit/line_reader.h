@@ -14,7 +14,7 @@ class LineReader {
   /// What the next stretch of bytes is.
   enum class Found : std::uint8_t {
     kLine,        ///< a line, ended as it should be
-    kTooLong,     ///< more than kMaxLineSize bytes; passed over
+    kTooLong,     ///< more bytes than a line may have; passed over
     kTorn,        ///< the last bytes, without a line's end
     kEnd,         ///< nothing more
     kUnreadable,  ///< the system cannot read the file
@@ -22,7 +22,8 @@ class LineReader {
 
   /// Reads the bytes from `begin` to before `end`, or to the end of a file that is shorter.
   /// `file` stays open as long as the reader lives.
-  LineReader(int file, std::uint64_t begin, std::uint64_t end);
+  /// `longest` is kMaxLineSize for lines of a trail.
+  LineReader(int file, std::uint64_t begin, std::uint64_t end, std::size_t longest = 64 * 1024);
 
   /// On kLine and kTorn `Text()` holds the bytes without the line's end, until the next call.
   Found Next();
@@ -38,6 +39,7 @@ class LineReader {
   int file_;
   std::uint64_t read_to_;  // in the file: where the buffer ends
   std::uint64_t end_;
+  std::size_t longest_;
   std::string buffer_;
   std::size_t taken_ = 0;  // of the buffer
   bool unreadable_ = false;

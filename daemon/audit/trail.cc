@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -10,8 +11,11 @@
 #include <thread>
 #include <utility>
 
+#include "crypto/sabotage.h"
+#include "daemon/audit/denial_limit.h"
 #include "daemon/audit/line.h"
 #include "daemon/audit/line_reader.h"
+#include "daemon/audit/segments.h"
 #include "daemon/audit/trail_file.h"
 #include "daemon/audit/verification.h"
 
@@ -23,9 +27,26 @@ using Deadline = std::chrono::steady_clock::time_point;
 // A stretch of the file that is searched line by line.
 constexpr std::uint64_t kSearchedLinewise = 64 * 1024;
 
+// A writer that wakes by itself looks so often whether there is room again.
+constexpr std::chrono::milliseconds kLookAgain{50};
+// Denials that were counted are told so often.
+constexpr std::chrono::seconds kCountInterval{1};
+// So many lines count denials at one time.
+constexpr std::size_t kCountLines = 64;
+constexpr std::chrono::seconds kClosePatience{10};
+
+Entry CountEntry(const DenialLimit::Count& count) {
+  Entry entry;
+  entry.act = kDenialsAct;
+  entry.principal = count.principal;
+  entry.outcome = Outcome::kDenied;
+  entry.object = "count:" + std::to_string(count.denials);
+  return entry;
+}
+
 // Where to begin reading to meet the first line behind `after`: the sequences rise through the
 // file, so halving it finds the place. Stretches without a readable line are searched in front.
-std::uint64_t OffsetBefore(const TrailEnd& end, std::uint64_t after) {
+std::uint64_t OffsetBefore(const Segment& end, std::uint64_t after) {
   std::uint64_t low = 0;  // a line begins here, and it is not behind `after` unless it is the first
   std::uint64_t high = end.size_bytes;
   while (high - low > kSearchedLinewise) {
@@ -75,9 +96,15 @@ struct Trail::State {
     Result<Recorded> result;
   };
 
-  explicit State(std::unique_ptr<TrailFile> opened) : file(std::move(opened)), end(file->End()) {}
+  State(std::unique_ptr<TrailFile> opened, std::uint32_t denial_burst)
+      : file(std::move(opened)), end(file->End()), denials(denial_burst) {}
 
+  struct Batch;
   void Write();
+  void AwaitWork(std::unique_lock<std::mutex>& lock);
+  Batch TakeWaiting();
+  void WriteBatch(Batch& batch, std::unique_lock<std::mutex>& lock);
+  void CloseWhereDue(std::unique_lock<std::mutex>& lock);
   Result<std::uint64_t> AppendAll(std::span<const Entry> batch);
   void Complete();
   void AnswerFront(Result<Recorded> result);
@@ -93,6 +120,13 @@ struct Trail::State {
   std::deque<Answer> answers;  // for the completion thread
   std::size_t unanswered = 0;  // lines that wait, and callbacks that have not returned
   TrailEnd end;
+  std::optional<Deadline> failed_at;  // of a line; none since the last one that became durable
+  Room room = Room::kAll;
+  DenialLimit denials;
+  Deadline next_counts;
+  // A line was refused because the time ran out, and the writer has not come back since.
+  bool stuck = false;
+  std::vector<std::promise<Result<void>>> closers;  // who wait for the segment to be closed
   bool writer_ended = false;
   bool stopping = false;
 
@@ -114,8 +148,122 @@ void Trail::State::AnswerFront(Result<Recorded> result) {
 
 void Trail::State::AnswerOverdue(Deadline now) {
   while (!waiting.empty() && waiting.front().deadline <= now) {
+    failed_at = now;
+    stuck = true;
     AnswerFront(Fail(Code::kUnavailable, "the audit line was not durable in time"));
   }
+}
+
+// What the writer takes at one time.
+struct Trail::State::Batch {
+  std::vector<Entry> lines;
+  // For each that waited: how many of the lines come before and with it; and whether there is no
+  // room for it.
+  std::vector<std::size_t> lines_with;
+  std::vector<bool> refused;
+  std::uint64_t first_ticket = 0;
+};
+
+void Trail::State::AwaitWork(std::unique_lock<std::mutex>& lock) {
+  const auto has_work = [&] { return stopping || taken < waiting.size() || !closers.empty(); };
+  if (denials.HasCounts() || room != Room::kAll) {
+    to_write.wait_for(lock, kLookAgain, has_work);
+  } else {
+    to_write.wait(lock, [&] { return has_work() || denials.HasCounts(); });
+  }
+}
+
+// Nothing is with the writer, so whatever waits is new.
+Trail::State::Batch Trail::State::TakeWaiting() {
+  Batch batch;
+  batch.lines_with.reserve(waiting.size());
+  if (!waiting.empty()) batch.first_ticket = waiting.front().ticket;
+  for (Waiting& one : waiting) {
+    // A commit that has its line: whoever asks again was not told, for the time had run out.
+    const bool told = one.entry.position && *one.entry.position <= end.head;
+    // What is committed stands, whatever there is room for.
+    const bool may_use_reserve = one.entry.position || one.entry.revokes;
+    const bool fits = room == Room::kAll ||
+                      (room == Room::kAllowed && one.entry.outcome != Outcome::kDenied) ||
+                      (may_use_reserve && !crypto::IsSabotaged(crypto::Sabotage::kNoReserve));
+    batch.refused.push_back(!fits && !told);
+    if (!told && fits) batch.lines.push_back(std::move(one.entry));
+    batch.lines_with.push_back(batch.lines.size());
+  }
+  taken = waiting.size();
+  return batch;
+}
+
+void Trail::State::WriteBatch(Batch& batch, std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  Result<std::uint64_t> before = AppendAll(batch.lines);
+  lock.lock();
+  stuck = false;
+  // A failed append too may have gone on in another file.
+  end = file->End();
+  const bool has_refused = std::ranges::find(batch.refused, true) != batch.refused.end();
+  failed_at = before && !has_refused ? std::nullopt
+                                     : std::optional(std::chrono::steady_clock::now());
+  while (taken > 0) {
+    const std::size_t at = waiting.front().ticket - batch.first_ticket;
+    if (batch.refused[at]) {
+      AnswerFront(Fail(Code::kUnavailable, "the disk under the audit trail is full"));
+    } else if (before) {
+      AnswerFront(MakeRecorded(*before + batch.lines_with[at]));
+    } else {
+      AnswerFront(std::unexpected(before.error()));
+    }
+  }
+  to_complete.notify_one();
+}
+
+void Trail::State::CloseWhereDue(std::unique_lock<std::mutex>& lock) {
+  std::vector<std::promise<Result<void>>> asked = std::exchange(closers, {});
+  const bool has_lines = end.sequence > end.first_sequence;
+  lock.unlock();
+  Result<void> closed;
+  if (has_lines && (!asked.empty() || file->IsDue())) closed = file->CloseSegment();
+  lock.lock();
+  stuck = false;
+  // Before anybody is told: whoever asked reads the closed segments by this.
+  end = file->End();
+  for (auto& one : asked) one.set_value(closed);
+}
+
+void Trail::State::Write() {
+  // Whoever asks for room before the first line is told how it is.
+  const Room at_start = file->MakeRoom(kCountLines);
+  std::unique_lock lock(mutex);
+  room = at_start;
+  while (true) {
+    AwaitWork(lock);
+    const std::size_t lines = waiting.size() + kCountLines;
+    lock.unlock();
+    const Room found = file->MakeRoom(lines);
+    lock.lock();
+    room = found;
+    const bool last = stopping && waiting.empty();
+    const Deadline now = std::chrono::steady_clock::now();
+    if (room == Room::kAll && denials.HasCounts() && (last || now >= next_counts)) {
+      next_counts = now + kCountInterval;
+      const auto counts = denials.TakeCounts(kCountLines);
+      std::vector<Entry> told;
+      for (const auto& count : counts) told.push_back(CountEntry(count));
+      lock.unlock();
+      const bool appended = AppendAll(told).has_value();
+      lock.lock();
+      end = file->End();
+      for (const auto& count : counts) {
+        if (!appended) denials.PutBack(count);
+      }
+    }
+    if (last && closers.empty()) break;
+    Batch batch = TakeWaiting();
+    WriteBatch(batch, lock);
+    CloseWhereDue(lock);
+  }
+  writer_ended = true;
+  to_complete.notify_one();
 }
 
 // Gives the sequence of the line before the first of the batch.
@@ -124,42 +272,6 @@ Result<std::uint64_t> Trail::State::AppendAll(std::span<const Entry> batch) {
   Result<std::uint64_t> first = file->Append(batch);
   if (!first) return first;
   return *first - 1;
-}
-
-void Trail::State::Write() {
-  std::unique_lock lock(mutex);
-  while (true) {
-    to_write.wait(lock, [&] { return stopping || taken < waiting.size(); });
-    // Nothing is with the writer here, so whatever waits is new.
-    if (waiting.empty()) break;
-    std::vector<Entry> batch;
-    batch.reserve(waiting.size());
-    std::vector<std::uint64_t> lines_with;  // how many lines there are up to and with each
-    lines_with.reserve(waiting.size());
-    for (Waiting& one : waiting) {
-      // A commit that has its line: whoever asks again was not told, for the time had run out.
-      const bool told = one.entry.position && *one.entry.position <= end.head;
-      if (!told) batch.push_back(std::move(one.entry));
-      lines_with.push_back(batch.size());
-    }
-    taken = waiting.size();
-    const std::uint64_t first_ticket = waiting.front().ticket;
-    lock.unlock();
-    Result<std::uint64_t> before = AppendAll(batch);
-    lock.lock();
-    // A failed append too may have gone on in another file.
-    end = file->End();
-    while (taken > 0) {
-      if (before) {
-        AnswerFront(MakeRecorded(*before + lines_with[waiting.front().ticket - first_ticket]));
-      } else {
-        AnswerFront(std::unexpected(before.error()));
-      }
-    }
-    to_complete.notify_one();
-  }
-  writer_ended = true;
-  to_complete.notify_one();
 }
 
 void Trail::State::Complete() {
@@ -204,19 +316,27 @@ Trail::~Trail() {
 
 Result<std::unique_ptr<Trail>> Trail::Open(const std::filesystem::path& folder,
                                            const crypto::SecretBytes& audit_key, Clock clock,
-                                           FileCalls calls) {
+                                           FileCalls calls, const TrailLimits* limits) {
   Result<std::unique_ptr<TrailFile>> file =
-      TrailFile::Open(folder, audit_key, std::move(clock), std::move(calls));
+      TrailFile::Open(folder, audit_key, std::move(clock), std::move(calls),
+                      limits != nullptr ? *limits : TrailLimits{});
   if (!file) return Fail(std::move(file));
-  return std::unique_ptr<Trail>(new Trail(std::make_unique<State>(*std::move(file))));
+  return std::unique_ptr<Trail>(new Trail(std::make_unique<State>(
+      *std::move(file), limits != nullptr ? limits->denial_burst : kDenialBurst)));
 }
 
-// Takes `done` only where there is room.
-bool Trail::Enqueue(std::vector<Entry> entries, Done& done, std::size_t places) {
+// Takes `done` only where there is no error.
+std::optional<Error> Trail::Enqueue(std::vector<Entry> entries, Done& done, std::size_t places) {
   const Deadline deadline =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(kAuditTimeoutMs);
   const std::lock_guard lock(state_->mutex);
-  if (state_->unanswered + entries.size() > places) return false;
+  // Whoever came before waited in vain; behind them it would take the same time again.
+  if (state_->stuck) {
+    return Error(Code::kUnavailable, "the disk under the audit trail does not answer");
+  }
+  if (state_->unanswered + entries.size() > places) {
+    return Error(Code::kExhausted, "too many audit lines wait for the disk");
+  }
   state_->unanswered += entries.size();
   // The completion thread sleeps without an end while nobody waits.
   if (state_->waiting.empty()) state_->to_complete.notify_one();
@@ -225,19 +345,49 @@ bool Trail::Enqueue(std::vector<Entry> entries, Done& done, std::size_t places) 
   }
   state_->waiting.back().done = std::move(done);
   state_->to_write.notify_one();
-  return true;
+  return std::nullopt;
 }
 
 void Trail::Record(Entry entry, Done done) {
+  if (crypto::IsSabotaged(crypto::Sabotage::kReplyBeforeAudit) &&
+      entry.outcome == Outcome::kAllowed) {
+    done(MakeRecorded(LastSequence()));
+    done = [](Result<Recorded>) {};
+  }
   const std::size_t places =
       entry.outcome == Outcome::kDenied ? kMaxWaitingDenials : kMaxWaitingLines;
   std::vector<Entry> entries;
   entries.push_back(std::move(entry));
-  if (!Enqueue(std::move(entries), done, places)) {
-    done(Fail(Code::kExhausted, "too many audit lines wait for the disk"));
+  if (auto refused = Enqueue(std::move(entries), done, places)) {
+    done(std::unexpected(std::move(*refused)));
   }
 }
 
+void Trail::RecordDenial(Entry entry, DenialDone done) {
+  std::unique_lock lock(state_->mutex);
+  // A disk that hangs or is full refuses denials as it refuses all else, counted or not.
+  const bool counted =
+      !state_->stuck && state_->room == Room::kAll &&
+      !state_->denials.Take(entry.principal, std::chrono::steady_clock::now());
+  if (counted) state_->to_write.notify_one();
+  lock.unlock();
+  if (counted) return done({});
+  Record(std::move(entry), [done = std::move(done)](Result<Recorded> recorded) mutable {
+    if (!recorded) return done(Fail(std::move(recorded)));
+    done({});
+  });
+}
+
+Result<void> Trail::RecordDenialAndWait(Entry entry) {
+  std::promise<Result<void>> answer;
+  std::future<Result<void>> answered = answer.get_future();
+  RecordDenial(std::move(entry), [answer = std::move(answer)](Result<void> result) mutable {
+    answer.set_value(std::move(result));
+  });
+  return answered.get();
+}
+
+// Either all of them or none stand in the queue.
 Result<void> Trail::RecordCommits(std::uint64_t epoch,
                                   std::span<const storage::Committed> commits) {
   if (commits.empty()) return {};
@@ -251,12 +401,62 @@ Result<void> Trail::RecordCommits(std::uint64_t epoch,
   Done done = [answer = std::move(answer)](Result<Recorded> result) mutable {
     answer.set_value(std::move(result));
   };
-  if (!Enqueue(std::move(entries), done, kMaxWaitingLines)) {
-    return Fail(Code::kUnavailable, "too many audit lines wait for those of a commit");
+  if (Enqueue(std::move(entries), done, kMaxWaitingLines)) {
+    return Fail(Code::kUnavailable, "the audit line about a commit cannot wait for the disk");
   }
   Result<Recorded> recorded = answered.get();
   if (!recorded) return Fail(std::move(recorded));
   return {};
+}
+
+bool Trail::HasRoom() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->room != Room::kNone;
+}
+
+Result<std::string> Trail::CloseSegment() {
+  std::future<Result<void>> closed;
+  {
+    const std::lock_guard lock(state_->mutex);
+    closed = state_->closers.emplace_back().get_future();
+    state_->to_write.notify_one();
+  }
+  if (closed.wait_for(kClosePatience) != std::future_status::ready) {
+    return Fail(Code::kUnavailable, "the segment of the audit trail was not closed in time");
+  }
+  if (Result<void> done = closed.get(); !done) return Fail(std::move(done));
+  auto segments = ClosedSegments(Folder());
+  if (!segments) return Fail(std::move(segments));
+  if (segments->empty()) return Fail(Code::kNotFound, "there is no line yet to close a segment");
+  auto note = ReadSmallFile(Folder() / CheckpointName(segments->back().first_sequence),
+                            kMaxCheckpointSize);
+  if (!note) return Fail(Code::kUnavailable, "the checkpoint of a closed segment cannot be read");
+  return *std::move(note);
+}
+
+const std::filesystem::path& Trail::Folder() const { return state_->file->Folder(); }
+
+std::string Trail::Checkpoint() const {
+  std::unique_lock lock(state_->mutex);
+  const MerkleTree tree = state_->end.tree;
+  lock.unlock();
+  return state_->file->Signer().Sign(tree);
+}
+
+const CheckpointKey& Trail::PublicKey() const { return state_->file->Signer().Public(); }
+
+Result<std::vector<Segment>> Trail::Segments() const {
+  std::unique_lock lock(state_->mutex);
+  const TrailEnd end = state_->end;
+  lock.unlock();
+  auto segments = ClosedSegments(state_->file->Folder());
+  if (!segments) return segments;
+  // Closed since: it is the one that is open here.
+  std::erase_if(*segments, [&](const Segment& segment) {
+    return segment.first_sequence >= end.first_sequence;
+  });
+  segments->push_back({state_->file->Path(), false, end.first_sequence, end.file, end.size_bytes});
+  return segments;
 }
 
 Result<Recorded> Trail::RecordAndWait(Entry entry) {
@@ -273,20 +473,34 @@ Result<std::vector<Line>> Trail::Show(std::uint64_t after, std::size_t limit) co
     return Fail(Code::kInvalid, "the limit of shown audit lines is out of bounds",
                 Subject::Number(static_cast<std::int64_t>(kMaxShownLines)));
   }
-  std::unique_lock lock(state_->mutex);
-  const TrailEnd end = state_->end;
-  lock.unlock();
+  auto segments = Segments();
+  if (!segments) return Fail(std::move(segments));
+  // The last segment that begins at or before the first wanted line.
+  auto at = std::ranges::find_if(*segments, [after](const Segment& segment) {
+    return segment.first_sequence > after + 1;
+  });
+  if (at != segments->begin()) --at;
   std::vector<Line> lines;
-  LineReader reader(end.file->Number(), OffsetBefore(end, after), end.size_bytes);
-  while (lines.size() < limit) {
-    const LineReader::Found found = reader.Next();
-    if (found == LineReader::Found::kEnd) break;
-    if (found == LineReader::Found::kUnreadable) {
-      return Fail(Code::kUnavailable, "the audit trail cannot be read for showing");
+  for (bool first = true; at != segments->end(); ++at, first = false) {
+    Segment segment = *at;
+    if (segment.file == nullptr) {
+      auto opened = OpenSegment(segment);
+      if (!opened) return Fail(Code::kUnavailable, "a segment to show cannot be opened");
+      segment = *std::move(opened);
     }
-    if (found != LineReader::Found::kLine) continue;
-    const std::optional<std::uint64_t> sequence = SequenceOf(reader.Text());
-    if (sequence && *sequence > after) lines.push_back({*sequence, std::string(reader.Text())});
+    LineReader reader(segment.file->Number(), first ? OffsetBefore(segment, after) : 0,
+                      segment.size_bytes);
+    while (lines.size() < limit) {
+      const LineReader::Found found = reader.Next();
+      if (found == LineReader::Found::kEnd) break;
+      if (found == LineReader::Found::kUnreadable) {
+        return Fail(Code::kUnavailable, "the audit trail cannot be read for showing");
+      }
+      if (found != LineReader::Found::kLine) continue;
+      const std::optional<std::uint64_t> sequence = SequenceOf(reader.Text());
+      if (sequence && *sequence > after) lines.push_back({*sequence, std::string(reader.Text())});
+    }
+    if (lines.size() == limit) break;
   }
   return lines;
 }
@@ -295,14 +509,20 @@ Result<Verdict> Trail::Verify() const {
   std::unique_lock lock(state_->mutex);
   const TrailEnd end = state_->end;
   lock.unlock();
+  auto segments = Segments();
+  if (!segments) return Fail(std::move(segments));
   const bool at_its_path = end.file->StandsAt(state_->file->Path());
-  Result<Verdict> verdict =
-      VerifyLines(state_->file->Key(), end.file->Number(), end.size_bytes);
+  Result<Verdict> verdict = VerifySegments(
+      *std::move(segments),
+      {state_->file->Folder(), &state_->file->Key(), state_->file->Signer().Public(), {}});
   if (!verdict) return verdict;
-  if (verdict->last_sequence != end.sequence) {
+  if (verdict->last_sequence < end.sequence) {
     AddProblem(*verdict, verdict->lines + 1, "lines at the end of the trail are missing");
   }
-  if (!at_its_path) {
+  lock.lock();
+  const bool same_file = state_->end.file == end.file;
+  lock.unlock();
+  if (!at_its_path && same_file) {
     AddProblem(*verdict, 1, "the file of the trail was deleted or replaced");
   }
   return verdict;
@@ -321,6 +541,19 @@ storage::Ledger::Record RecorderOf(Trail& trail) {
   };
 }
 
+Lag Trail::GetLag() const {
+  const std::lock_guard lock(state_->mutex);
+  const Deadline now = std::chrono::steady_clock::now();
+  Lag lag;
+  lag.lines = state_->waiting.size();
+  if (!state_->waiting.empty()) {
+    const auto given = std::chrono::milliseconds(kAuditTimeoutMs);
+    lag.oldest = now - (state_->waiting.front().deadline - given);
+  }
+  if (state_->failed_at) lag.failed_ago = now - *state_->failed_at;
+  return lag;
+}
+
 storage::Position Trail::Head() const {
   const std::lock_guard lock(state_->mutex);
   return state_->end.head;
@@ -332,10 +565,16 @@ std::uint64_t Trail::LastSequence() const {
 }
 
 Result<Verdict> VerifyFile(const std::filesystem::path& folder,
-                           const crypto::SecretBytes& audit_key) {
-  Result<RestingTrail> trail = OpenResting(folder, audit_key);
-  if (!trail) return Fail(std::move(trail));
-  return VerifyLines(audit_key, trail->file->Number(), trail->size_bytes);
+                           const crypto::SecretBytes& audit_key,
+                           const std::vector<std::string>& kept) {
+  if (audit_key.Size() != crypto::kKeySize) {
+    return Fail(Code::kInvalid, "the key to verify the audit trail has another size");
+  }
+  auto segments = RestingSegments(folder);
+  if (!segments) return Fail(std::move(segments));
+  Verification by{folder, &audit_key, CheckpointSigner(audit_key).Public(), {}};
+  if (Result<void> added = AddKept(by, kept); !added) return Fail(std::move(added));
+  return VerifySegments(*std::move(segments), by);
 }
 
 }  // namespace oauthvault::audit

@@ -6,6 +6,8 @@
 #include <span>
 #include <string_view>
 
+#include "crypto/secret.h"
+
 namespace oauthvault::custody {
 
 /// Writes JSON text into memory of a known size, or only counts what it would take: a secret that
@@ -32,5 +34,19 @@ class JsonText {
   std::optional<std::span<std::uint8_t>> memory_;  // none: counts only
   std::size_t size_ = 0;
 };
+
+/// Counts what `write` appends, then has it written for good into memory of just that size. `write`
+/// appends the same each time.
+template <class Write>
+crypto::SecretBytes WriteCounted(const Write& write) {
+  JsonText count;
+  write(count);
+  crypto::SecretBytes text(count.Size());
+  text.Fill([&](std::span<std::uint8_t> memory) {
+    JsonText out(memory);
+    write(out);
+  });
+  return text;
+}
 
 }  // namespace oauthvault::custody

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "daemon/custody/fingerprints.h"
+#include "daemon/custody/versions.h"
 #include "daemon/registry/components.h"
 #include "daemon/registry/projects.h"
 #include "storage/utf8.h"
@@ -39,12 +41,9 @@ Result<void> Check(const NewCredentials& credentials) {
   return registry::CheckText(credentials.app_key, "app_key");
 }
 
-struct Pair {
-  ProjectId project;
-  ComponentId component;
-};
+}  // namespace
 
-Result<Pair> PairOf(const access::Permit& permit) {
+Result<Pair> PairToStore(const access::Permit& permit) {
   if (permit.What() != access::Right::kStore) {
     return Fail(Code::kDenied, "credentials are changed by store only");
   }
@@ -55,25 +54,28 @@ Result<Pair> PairOf(const access::Permit& permit) {
   return Pair{std::move(*project), std::move(*component)};
 }
 
+Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store) {
+  auto project = store.Get<storage::Project>(storage::Project::Names(id));
+  if (!project) return Fail(std::move(project));
+  if (project->row.shredding_at_s != 0) {
+    return Fail(Code::kNotFound, "the project is being shredded", id);
+  }
+  return {};
+}
+
 void NameIn(storage::Act& act, const Pair& pair, const OauthId& id) {
   act.project = pair.project.Str();
   act.component = pair.component.Str();
   act.oauth_id = id.Str();
 }
 
-}  // namespace
-
 Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
-                        NewCredentials credentials, IfThere if_there, const storage::Store& store,
-                        std::int64_t now_s) {
+                        NewCredentials credentials, IfThere if_there, KeptVersions kept,
+                        const storage::Store& store, std::int64_t now_s) {
   if (auto ok = Check(credentials); !ok) return ok;
-  auto pair = PairOf(permit);
+  auto pair = PairToStore(permit);
   if (!pair) return Fail(std::move(pair));
-  auto project = store.Get<storage::Project>(storage::Project::Names(pair->project));
-  if (!project) return Fail(std::move(project));
-  if (project->row.shredding_at_s != 0) {
-    return Fail(Code::kNotFound, "the project is being shredded", pair->project);
-  }
+  if (auto open = ExpectOpenProject(pair->project, store); !open) return open;
   auto component = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));
 
@@ -101,6 +103,9 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
     row.client_id = row.app_key.empty() ? component->row.app_key : row.app_key;
   }
 
+  row.fingerprints =
+      FingerprintsOf(store.FingerprintKey(), row.project.Str(), credentials.data.Bytes());
+
   storage::Secrets secrets;
   secrets.data = std::move(credentials.data).Take();
   if (!credentials.app_secret.Empty()) {
@@ -109,6 +114,7 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
   NameIn(batch.GetAct(), *pair, row.id);
   batch.GetAct().version = *standing ? (*standing)->version + 1 : 1;
   if (*standing) {
+    if (auto ok = KeepFormer(batch, **standing, kept, store); !ok) return ok;
     batch.Replace(row, (*standing)->version, std::move(secrets));
   } else {
     batch.Insert(row, std::move(secrets));
@@ -118,17 +124,18 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
 
 Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
                                                   NewCredentials credentials, IfThere if_there,
-                                                  storage::Act act, storage::Store& store,
-                                                  std::int64_t now_s) {
+                                                  KeptVersions kept, storage::Act act,
+                                                  storage::Store& store, std::int64_t now_s) {
   const OauthId id = credentials.id;
   storage::Batch batch(std::move(act));
-  if (auto ok = AddToBatch(batch, permit, std::move(credentials), if_there, store, now_s); !ok) {
+  if (auto ok = AddToBatch(batch, permit, std::move(credentials), if_there, kept, store, now_s);
+      !ok) {
     return Fail(std::move(ok));
   }
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));
   }
-  auto pair = PairOf(permit);
+  auto pair = PairToStore(permit);
   if (!pair) return Fail(std::move(pair));
   return store.Get<storage::Credentials>(
       storage::Credentials::Names(pair->project, pair->component, id));
@@ -136,7 +143,7 @@ Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
 
 Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Act act,
                     storage::Store& store) {
-  auto pair = PairOf(permit);
+  auto pair = PairToStore(permit);
   if (!pair) return Fail(std::move(pair));
   auto standing = store.Get<storage::Credentials>(
       storage::Credentials::Names(pair->project, pair->component, id));
@@ -144,6 +151,9 @@ Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Ac
   NameIn(act, *pair, id);
   act.version = standing->version;
   storage::Batch batch(std::move(act));
+  if (auto former = RemoveFormer(batch, *standing, 0, store); !former) {
+    return Fail(std::move(former));
+  }
   batch.Remove(standing->row, standing->version);
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));

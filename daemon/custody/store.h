@@ -30,25 +30,50 @@ struct NewCredentials {
 
 enum class IfThere : std::uint8_t { kReplace, kRefuse };
 
+/// How many former versions are kept beside the present one: at most so many ever are.
+inline constexpr std::uint32_t kMaxKeptVersions = 100;
+
+/// The setting `custody.kept_versions`, 0 to kMaxKeptVersions.
+struct KeptVersions {
+  std::uint32_t most = 10;
+};
+
+/// What a permit for store is about.
+struct Pair {
+  ProjectId project;
+  ComponentId component;
+};
+
+/// Errors: Denied (a permit for another right), Invalid (not for a pair).
+Result<Pair> PairToStore(const access::Permit& permit);
+
+/// Errors: NotFound (not registered, or being shredded), Corrupt, Unavailable.
+Result<void> ExpectOpenProject(const ProjectId& project, const storage::Store& store);
+
+/// Writes into `act` which credentials it is about.
+void NameIn(storage::Act& act, const Pair& pair, const OauthId& id);
+
 /// Adds the change to `batch`, so that it can be committed with others (an attempt's state); the
 /// act of the batch gets what it is about.
 /// `permit` is for store on the pair. The component and the project must be registered. `#data` is
 /// kept byte for byte; creator and time are set here; the endpoint and client that they were
-/// granted through are copied from the component.
+/// granted through are copied from the component. What is replaced stays as a former version, and
+/// those beyond `kept` go.
 /// Errors: Invalid (sizes, UTF-8, app key without secret, or beside a foreign client), Denied (a
 /// permit for another right), NotFound, Conflict, Corrupt, Unavailable.
 Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
-                        NewCredentials credentials, IfThere if_there, const storage::Store& store,
-                        std::int64_t now_s);
+                        NewCredentials credentials, IfThere if_there, KeptVersions kept,
+                        const storage::Store& store, std::int64_t now_s);
 
 /// Stores at once; `act` says who and why, what it is about is added. Errors: as AddToBatch, and
 /// Exhausted. After Unavailable they may be stored.
 Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
                                                   NewCredentials credentials, IfThere if_there,
-                                                  storage::Act act, storage::Store& store,
-                                                  std::int64_t now_s);
+                                                  KeptVersions kept, storage::Act act,
+                                                  storage::Store& store, std::int64_t now_s);
 
-/// Removes them; `act` as with Put. Errors: NotFound, Conflict, Unavailable.
+/// Removes them with all former versions; `act` as with Put. Errors: NotFound, Conflict,
+/// Unavailable.
 Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Act act,
                     storage::Store& store);
 

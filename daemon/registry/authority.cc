@@ -2,27 +2,18 @@
 
 #include <arpa/inet.h>
 #include <openssl/asn1.h>
-#include <openssl/bio.h>
-#include <openssl/bn.h>
-#include <openssl/buffer.h>
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/obj_mac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
-#include <openssl/x509.h>
-#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "daemon/access/principal.h"
+#include "daemon/registry/x509.h"
 
 namespace oauthvault::registry {
 namespace {
@@ -32,65 +23,15 @@ constexpr std::int64_t kBackdateS = 60;
 /// The last second that a certificate can name (RFC 5280, 4.1.2.5.2), less the longest life.
 constexpr std::int64_t kLatestNowS = 253'402'300'799 - kRootTtlS;
 constexpr std::size_t kSerialSize = 16;
-constexpr int kMinRsaBits = 2048;
-constexpr int kMaxRsaBits = 8192;
 /// X.520 bounds a common name; the URI SAN holds the whole trust domain.
 constexpr std::size_t kMaxCommonNameSize = 64;
 constexpr std::size_t kMaxDnsNameSize = 253;
 constexpr std::size_t kMaxDnsLabelSize = 63;
 constexpr std::string_view kSpiffeScheme = "spiffe://";
 
-template <auto kFree>
-struct FreeBy {
-  template <class T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using Certificate = std::unique_ptr<X509, FreeBy<X509_free>>;
-using Request = std::unique_ptr<X509_REQ, FreeBy<X509_REQ_free>>;
-using Key = std::unique_ptr<EVP_PKEY, FreeBy<EVP_PKEY_free>>;
-using Number = std::unique_ptr<BIGNUM, FreeBy<BN_free>>;
 using Extension = std::unique_ptr<X509_EXTENSION, FreeBy<X509_EXTENSION_free>>;
-using Names = std::unique_ptr<GENERAL_NAMES, FreeBy<GENERAL_NAMES_free>>;
 using OneName = std::unique_ptr<GENERAL_NAME, FreeBy<GENERAL_NAME_free>>;
 using String = std::unique_ptr<ASN1_STRING, FreeBy<ASN1_STRING_free>>;
-using Bio = std::unique_ptr<BIO, FreeBy<BIO_free_all>>;
-
-/// Leaves the thread's OpenSSL error queue as it was found: gRPC's TLS runs on the same threads and
-/// takes what it finds there for its own failures.
-class QuietErrors {
- public:
-  QuietErrors() { ERR_set_mark(); }
-  ~QuietErrors() { ERR_pop_to_mark(); }
-  QuietErrors(const QuietErrors&) = delete;
-  QuietErrors& operator=(const QuietErrors&) = delete;
-};
-
-/// Without this an encrypted PEM asks for its passphrase on the terminal.
-int NoPassphrase(char*, int, int, void*) { return -1; }
-
-Bio ReadOnly(const void* data, std::size_t size_bytes) {
-  if (size_bytes > INT32_MAX) return nullptr;
-  return Bio(BIO_new_mem_buf(data, static_cast<int>(size_bytes)));
-}
-
-Certificate ReadCertificate(std::string_view pem) {
-  const Bio bio = ReadOnly(pem.data(), pem.size());
-  return Certificate(bio ? PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr) : nullptr);
-}
-
-Request ReadRequest(std::string_view pem) {
-  const Bio bio = ReadOnly(pem.data(), pem.size());
-  return Request(bio ? PEM_read_bio_X509_REQ(bio.get(), nullptr, NoPassphrase, nullptr) : nullptr);
-}
-
-Key ReadKey(const PrivateKeyPem& pem) {
-  return pem.Bytes().Expose([](std::span<const std::uint8_t> bytes) {
-    const Bio bio = ReadOnly(bytes.data(), bytes.size());
-    return Key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassphrase, nullptr) : nullptr);
-  });
-}
 
 /// What a memory BIO holds; valid until it is written to or freed.
 std::span<std::uint8_t> Contents(BIO* bio) {
@@ -98,13 +39,6 @@ std::span<std::uint8_t> Contents(BIO* bio) {
   const long size_bytes = BIO_get_mem_data(bio, &data);
   if (data == nullptr || size_bytes <= 0) return {};
   return {reinterpret_cast<std::uint8_t*>(data), static_cast<std::size_t>(size_bytes)};
-}
-
-std::string WriteCertificate(X509* certificate) {
-  const Bio bio(BIO_new(BIO_s_mem()));
-  if (!bio || PEM_write_bio_X509(bio.get(), certificate) != 1) return {};
-  const std::span<std::uint8_t> pem = Contents(bio.get());
-  return std::string(pem.begin(), pem.end());
 }
 
 PrivateKeyPem WriteKey(EVP_PKEY* key) {
@@ -128,54 +62,6 @@ Number MakeSerial() {
   Number serial(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
   if (!serial || BN_is_zero(serial.get())) return nullptr;
   return serial;
-}
-
-/// Lower-case hex, padded to 32 digits; empty for a serial that is not positive or is longer than
-/// the 20 bytes of RFC 5280, 4.1.2.2.
-std::string SerialHex(const X509* certificate) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  const Number serial(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
-  std::array<std::uint8_t, 20> bytes{};
-  if (!serial || BN_is_negative(serial.get()) || BN_is_zero(serial.get()) ||
-      BN_bn2binpad(serial.get(), bytes.data(), static_cast<int>(bytes.size())) < 0) {
-    return {};
-  }
-  std::string hex;
-  for (const std::uint8_t byte : bytes) {
-    hex.push_back(kDigits[byte >> 4]);
-    hex.push_back(kDigits[byte & 15]);
-  }
-  const std::size_t padding = std::min(hex.find_first_not_of('0'), hex.size() - 2 * kSerialSize);
-  return hex.substr(padding);
-}
-
-std::optional<std::int64_t> ToSeconds(const ASN1_TIME* time) {
-  std::tm parts{};
-  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return std::nullopt;
-  return static_cast<std::int64_t>(timegm(&parts));
-}
-
-Names NamesOf(const X509* certificate) {
-  // Absent and doubled extensions both give none.
-  return Names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-}
-
-/// The text of the only URI among the names; nullopt when there is none or more than one.
-/// X509-SVID, section 2: "An X.509 SVID MUST contain exactly one URI SAN, and by extension, exactly
-/// one SPIFFE ID."
-std::optional<std::string> OnlyUri(const GENERAL_NAMES* names) {
-  std::optional<std::string> uri;
-  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
-    int type = -1;
-    const void* value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
-    if (type != GEN_URI) continue;
-    if (uri) return std::nullopt;
-    const auto* text = static_cast<const ASN1_STRING*>(value);
-    uri.emplace(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-                static_cast<std::size_t>(ASN1_STRING_length(text)));
-  }
-  return uri;
 }
 
 /// Adds one subject alternative name. The value is set as bytes and never passes through the
@@ -313,31 +199,6 @@ Certificate Sign(const Issuer& issuer, const Profile& profile, const Contained& 
   return made;
 }
 
-/// Whether we certify such a key: EC P-256 or P-384 by name, Ed25519, RSA within the bounds.
-bool IsAcceptedKey(EVP_PKEY* key) {
-  switch (EVP_PKEY_get_base_id(key)) {
-    case EVP_PKEY_ED25519:
-      return true;
-    case EVP_PKEY_RSA:
-      return EVP_PKEY_get_bits(key) >= kMinRsaBits && EVP_PKEY_get_bits(key) <= kMaxRsaBits;
-    case EVP_PKEY_EC: {
-      int is_explicit = 0;
-      if (EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
-                                 &is_explicit) == 1 &&
-          is_explicit != 0) {
-        return false;
-      }
-      std::array<char, 64> group{};
-      std::size_t group_size = 0;
-      if (EVP_PKEY_get_group_name(key, group.data(), group.size(), &group_size) != 1) return false;
-      const std::string_view name(group.data(), group_size);
-      return name == SN_X9_62_prime256v1 || name == SN_secp384r1;
-    }
-    default:
-      return false;
-  }
-}
-
 bool IsNow(std::int64_t now_s) { return now_s >= kBackdateS && now_s <= kLatestNowS; }
 
 bool IsTtl(std::int64_t ttl_s) { return ttl_s >= kMinIdentityTtlS && ttl_s <= kMaxIdentityTtlS; }
@@ -394,7 +255,7 @@ Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::Load(
   state->certificate = ReadCertificate(certificate_pem);
   X509* certificate = state->certificate.get();
   if (certificate == nullptr) return Fail(Code::kCorrupt, "the CA certificate cannot be read");
-  state->key = ReadKey(key);
+  state->key = ReadKey(key.Bytes());
   if (!state->key) return Fail(Code::kCorrupt, "the CA key cannot be read");
   if (X509_check_private_key(certificate, state->key.get()) != 1) {
     return Fail(Code::kCorrupt, "the CA certificate and the CA key do not belong together");
@@ -458,9 +319,10 @@ Result<IssuedCertificate> CertificateAuthority::IssueClient(std::string_view csr
     if (certificate) {
       issued.certificate_pem = WriteCertificate(certificate.get());
       issued.serial = SerialHex(certificate.get());
+      issued.key_hash = KeyHashOf(public_key);
     }
   }
-  if (issued.certificate_pem.empty() || issued.serial.empty()) {
+  if (issued.certificate_pem.empty() || issued.serial.empty() || issued.key_hash.empty()) {
     return Fail(Code::kUnavailable, "OpenSSL could not make the client certificate");
   }
   return issued;
@@ -503,12 +365,46 @@ Result<ServerIdentity> CertificateAuthority::IssueServer(const std::vector<std::
     if (certificate) {
       identity.certificate_pem = WriteCertificate(certificate.get());
       identity.key = WriteKey(key.get());
+      identity.fingerprint = FingerprintOf(certificate.get());
     }
   }
   if (identity.certificate_pem.empty() || identity.key.Empty()) {
     return Fail(Code::kUnavailable, "OpenSSL could not make the server certificate");
   }
   return identity;
+}
+
+Result<ClientKeyPair> CertificateAuthority::IssueOwnClient(std::string_view spiffe_id,
+                                                           std::int64_t ttl_s,
+                                                           std::int64_t now_s) const {
+  const QuietErrors quiet;
+  const Key key(EVP_EC_gen("P-256"));
+  const Request request(X509_REQ_new());
+  const Bio bio(BIO_new(BIO_s_mem()));
+  if (!key || !request || !bio || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
+      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0 ||
+      PEM_write_bio_X509_REQ(bio.get(), request.get()) != 1) {
+    return Fail(Code::kUnavailable, "OpenSSL could not make a key for the daemon's own calls");
+  }
+  char* csr = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &csr);
+  auto issued =
+      IssueClient(std::string_view(csr, static_cast<std::size_t>(size)), spiffe_id, ttl_s, now_s);
+  if (!issued) return Fail(std::move(issued));
+  ClientKeyPair pair{std::move(issued->certificate_pem), WriteKey(key.get())};
+  if (pair.key.Empty()) {
+    return Fail(Code::kUnavailable, "OpenSSL could not write the key for the daemon's own calls");
+  }
+  return pair;
+}
+
+Result<std::string> KeyHashOfRequest(std::string_view csr_pem) {
+  const QuietErrors quiet;
+  const Request request = csr_pem.size() > kMaxCsrSize ? nullptr : ReadRequest(csr_pem);
+  EVP_PKEY* key = request ? X509_REQ_get0_pubkey(request.get()) : nullptr;
+  std::string hash = key == nullptr ? std::string() : KeyHashOf(key);
+  if (hash.empty()) return Fail(Code::kInvalid, "the CSR holds no public key that can be read");
+  return hash;
 }
 
 Result<PeerCertificate> ReadPeerCertificate(std::string_view certificate_pem) {
@@ -537,11 +433,17 @@ Result<PeerCertificate> ReadPeerCertificate(std::string_view certificate_pem) {
       (X509_get_extended_key_usage(certificate.get()) & XKU_SSL_CLIENT) == 0) {
     return Fail(Code::kUnauthenticated, "the peer's certificate is not for clients");
   }
+  EVP_PKEY* key = X509_get0_pubkey(certificate.get());
+  if (key == nullptr || !IsAcceptedKey(key)) {
+    return Fail(Code::kUnauthenticated, "the peer's key is too weak or of an unknown kind");
+  }
   const Names names = NamesOf(certificate.get());
-  if (!OnlyUri(names.get())) {
+  std::optional<std::string> uri = OnlyUri(names.get());
+  if (!uri) {
     return Fail(Code::kUnauthenticated, "the peer's certificate has not exactly one URI");
   }
   PeerCertificate peer;
+  peer.spiffe_id = std::move(*uri);
   peer.serial = SerialHex(certificate.get());
   const std::optional<std::int64_t> end_s = ToSeconds(X509_get0_notAfter(certificate.get()));
   if (peer.serial.empty() || !end_s) {

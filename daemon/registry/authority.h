@@ -26,7 +26,8 @@ inline constexpr std::int64_t kDefaultIdentityTtlS = 24 * 3600;
 /// A certificate as issued.
 struct IssuedCertificate {
   std::string certificate_pem;
-  std::string serial;  ///< lower-case hex, 32 digits
+  std::string serial;    ///< lower-case hex, 32 digits
+  std::string key_hash;  ///< SHA-256 of the public key (SubjectPublicKeyInfo), 64 hex digits
   std::int64_t issued_at_s = 0;
   std::int64_t expires_at_s = 0;
 };
@@ -36,6 +37,13 @@ struct ServerIdentity {
   std::string certificate_pem;
   PrivateKeyPem key;
   std::int64_t expires_at_s = 0;
+  std::string fingerprint;  ///< SHA-256 of the certificate, 64 hex digits
+};
+
+/// A client's key pair with its certificate, for a caller inside of the daemon.
+struct ClientKeyPair {
+  std::string certificate_pem;
+  PrivateKeyPem key;
 };
 
 /// The built-in CA: EC P-256, one self-signed root (cA true, pathlen 0, keyCertSign, name
@@ -74,6 +82,11 @@ class CertificateAuthority {
                                      std::string_view trust_domain, std::int64_t ttl_s,
                                      std::int64_t now_s) const;
 
+  /// A fresh key and client certificate for `spiffe_id`, as IssueClient's, for a caller inside of
+  /// the daemon: the key is in memory only. Errors: as IssueClient's.
+  Result<ClientKeyPair> IssueOwnClient(std::string_view spiffe_id, std::int64_t ttl_s,
+                                       std::int64_t now_s) const;
+
   /// The root certificate, for whoever has to trust it.
   const std::string& CertificatePem() const;
 
@@ -83,14 +96,19 @@ class CertificateAuthority {
   std::unique_ptr<State> state_;
 };
 
+/// SHA-256 of the public key in a CSR, as in IssuedCertificate. Says nothing about its signature.
+/// Errors: Invalid.
+Result<std::string> KeyHashOfRequest(std::string_view csr_pem);
+
 /// What a peer's certificate says, for the deny list and expiry, which are checked on every call.
 struct PeerCertificate {
   std::string serial;  ///< lower-case hex, at least 32 digits, as in IssuedCertificate
+  std::string spiffe_id;  ///< its one URI, as it stands there
   std::int64_t expires_at_s = 0;
 };
 /// Reads a PEM certificate. Does not verify its signature or time: the handshake has. Errors:
 /// Unauthenticated when it is none, is a CA, may sign certificates or CRLs, has no digitalSignature
-/// or no clientAuth use, or has not exactly one URI SAN. Source: X509-SVID, sections 2, 4 and 5.2.
+/// or no clientAuth use, a weak key, or not exactly one URI SAN. Source: X509-SVID 2, 4 and 5.2.
 Result<PeerCertificate> ReadPeerCertificate(std::string_view certificate_pem);
 
 }  // namespace oauthvault::registry

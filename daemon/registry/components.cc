@@ -144,6 +144,16 @@ Result<void> RemoveComponent(storage::Store& store, const ComponentId& id, stora
     }
     page_token = grants->next;
   } while (!page_token.empty());
+  do {
+    auto tokens = store.List<storage::Token>("", "", page_token, storage::kMaxPageSize);
+    if (!tokens) return Fail(std::move(tokens));
+    for (const auto& token : tokens->rows) {
+      if (token.row.component == id.Str()) {
+        return Fail(Code::kConflict, "a token still names the component", id);
+      }
+    }
+    page_token = tokens->next;
+  } while (!page_token.empty());
   act.component = id.Str();
   act.version = component->version;
   storage::Batch batch(std::move(act));

@@ -39,7 +39,8 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
                                                          IfRegistered if_registered,
                                                          storage::Act act, std::int64_t now_s);
 
-/// Errors: NotFound; Conflict while some project holds credentials for it or a grant names it.
+/// Errors: NotFound; Conflict while some project holds credentials for it, or a grant or a token
+/// names it.
 Result<void> RemoveComponent(storage::Store& store, const ComponentId& id, storage::Act act);
 
 }  // namespace oauthvault::registry

@@ -1,7 +1,11 @@
 #include "daemon/registry/identities.h"
 
+#include <algorithm>
+#include <span>
+#include <unordered_map>
 #include <utility>
 
+#include "crypto/sabotage.h"
 #include "storage/names.h"
 
 namespace oauthvault::registry {
@@ -23,6 +27,11 @@ Result<void> MustBeRegistered(const storage::Store& store, const access::Princip
 }
 
 }  // namespace
+
+IdentityState StateOf(const storage::Identity& identity, std::int64_t now_s) {
+  if (identity.revoked_at_s != 0) return IdentityState::kRevoked;
+  return now_s >= identity.expires_at_s ? IdentityState::kExpired : IdentityState::kValid;
+}
 
 Result<void> CreateAuthority(storage::Store& store, const std::string& trust_domain,
                              std::int64_t now_s) {
@@ -73,13 +82,25 @@ Result<Identities::Issued> Identities::Issue(std::string_view path, std::string_
                 "an identity is project/<p>/component/<c>, runner/<n>, admin/<n> or auditor/<n>");
   }
   if (auto ok = MustBeRegistered(store_, *principal); !ok) return Fail(std::move(ok));
-  auto issued = authority_->IssueClient(csr_pem, spiffe_id,
-                                        ttl_s == 0 ? kDefaultIdentityTtlS : ttl_s, now_s);
-  if (!issued) return Fail(std::move(issued));
+  return Sign(*principal, csr_pem, ttl_s == 0 ? kDefaultIdentityTtlS : ttl_s, {}, std::move(act),
+              now_s);
+}
 
-  const storage::Identity identity{issued->serial,       principal->Str(), issued->issued_at_s,
-                                   issued->expires_at_s, 0,                act.principal};
+Result<Identities::Issued> Identities::Sign(const access::Principal& principal,
+                                            std::string_view csr_pem, std::int64_t ttl_s,
+                                            const std::string& renewed_from, storage::Act act,
+                                            std::int64_t now_s) {
+  auto issued = authority_->IssueClient(csr_pem, principal.Str(), ttl_s, now_s);
+  if (!issued) return Fail(std::move(issued));
+  const storage::Identity identity{.serial = issued->serial,
+                                   .principal = principal.Str(),
+                                   .issued_at_s = issued->issued_at_s,
+                                   .expires_at_s = issued->expires_at_s,
+                                   .issued_by = act.principal,
+                                   .renewed_from = renewed_from,
+                                   .key_hash = issued->key_hash};
   act.object = identity.serial + " " + identity.principal;
+  if (!renewed_from.empty()) act.object += " " + renewed_from;
   storage::Batch batch(std::move(act));
   batch.Insert(identity);
   if (auto committed = store_.Commit(std::move(batch)); !committed) {
@@ -90,27 +111,137 @@ Result<Identities::Issued> Identities::Issue(std::string_view path, std::string_
   return Issued{std::move(*stored), std::move(issued->certificate_pem)};
 }
 
+Result<Identities::Issued> Identities::Renew(const std::string& serial, By by,
+                                             std::string_view csr_pem, std::int64_t ttl_s,
+                                             storage::Act act, std::int64_t now_s) {
+  const std::lock_guard lock(changing_);
+  auto standing = store_.Get<storage::Identity>(storage::Identity::Names(serial));
+  if (!standing) return Fail(std::move(standing));
+  const storage::Identity& old = standing->row;
+  if (old.revoked_at_s != 0 || IsRevoked(serial)) {
+    return Fail(Code::kDenied, "an identity that was revoked is not renewed; issue a new one");
+  }
+  auto principal = access::Principal::FromSpiffeId(old.principal, trust_domain_);
+  if (!principal) return Fail(Code::kCorrupt, "a stored identity names no principal");
+  if (auto ok = MustBeRegistered(store_, *principal); !ok) return Fail(std::move(ok));
+  const std::int64_t life_s = old.expires_at_s - old.issued_at_s;
+  if (by == By::kHolder) {
+    if (now_s >= old.expires_at_s) {
+      return Fail(Code::kDenied, "an identity that has ended is not renewed by its holder");
+    }
+    if (ttl_s > life_s) {
+      return Fail(Code::kInvalid, "a renewed identity lives at most as long as the one before",
+                  Subject::Number(life_s));
+    }
+  }
+  if (!old.key_hash.empty()) {
+    auto key_hash = KeyHashOfRequest(csr_pem);
+    if (!key_hash) return Fail(std::move(key_hash));
+    if (*key_hash == old.key_hash) {
+      return Fail(Code::kInvalid, "a renewed identity needs a new key");
+    }
+  }
+  return Sign(*principal, csr_pem, ttl_s == 0 ? life_s : ttl_s, serial, std::move(act), now_s);
+}
+
+// What stands in the rows as renewed from `serial`, from those, and so on, and has not ended. One
+// pass over the table: a revocation is rare.
+Result<std::vector<storage::Stored<storage::Identity>>> Identities::RenewedFrom(
+    const std::string& serial, std::int64_t now_s) const {
+  std::unordered_multimap<std::string, storage::Stored<storage::Identity>> by_source;
+  std::string page_token;
+  do {
+    auto page = store_.List<storage::Identity>("", "", page_token, storage::kMaxPageSize);
+    if (!page) return Fail(std::move(page));
+    for (auto& stored : page->rows) {
+      if (stored.row.renewed_from.empty()) continue;
+      std::string source = stored.row.renewed_from;
+      by_source.emplace(std::move(source), std::move(stored));
+    }
+    page_token = page->next;
+  } while (!page_token.empty());
+
+  std::vector<storage::Stored<storage::Identity>> found;
+  std::vector<std::string> sources = {serial};
+  while (!sources.empty()) {
+    const std::string source = std::move(sources.back());
+    sources.pop_back();
+    const auto [begin, end] = by_source.equal_range(source);
+    for (auto one = begin; one != end; ++one) {
+      sources.push_back(one->second.row.serial);
+      // One that has ended may still have been renewed into others.
+      if (one->second.row.expires_at_s > now_s) found.push_back(std::move(one->second));
+    }
+    by_source.erase(begin, end);
+  }
+  return found;
+}
+
 Result<storage::Stored<storage::Identity>> Identities::Revoke(const std::string& serial,
                                                               storage::Act act,
                                                               std::int64_t now_s) {
+  const std::lock_guard changing(changing_);
   auto standing = store_.Get<storage::Identity>(storage::Identity::Names(serial));
   if (!standing) return Fail(std::move(standing));
-  storage::Identity revoked = standing->row;
-  if (revoked.revoked_at_s == 0) revoked.revoked_at_s = now_s;
-  act.object = revoked.serial + " " + revoked.principal;
-  storage::Batch batch(std::move(act));
-  batch.Replace(revoked, standing->version);
-  auto committed = store_.Commit(std::move(batch));
-  // One that is Unavailable may stand all the same.
-  if (committed || committed.error().GetCode() == Code::kUnavailable) {
+  auto revoked = RenewedFrom(serial, now_s);
+  if (!revoked) return Fail(std::move(revoked));
+  const storage::Identity first = standing->row;
+  revoked->insert(revoked->begin(), std::move(*standing));
+
+  Result<void> told;
+  for (std::size_t at = 0; told && at < revoked->size(); at += kMaxRevokedTogether) {
+    const auto part = std::span(*revoked).subspan(
+        at, std::min(kMaxRevokedTogether, revoked->size() - at));
+    // `serial principal`, then the serials of what it was renewed into: a restore reads this.
+    storage::Act one = act;
+    one.object = part.front().row.serial + " " + first.principal;
+    for (const auto& each : part.subspan(1)) one.object += " " + each.row.serial;
+    storage::Batch batch(std::move(one));
+    for (const auto& each : part) {
+      storage::Identity row = each.row;
+      if (row.revoked_at_s == 0) row.revoked_at_s = now_s;
+      batch.Replace(row, each.version);
+    }
+    auto committed = store_.Commit(std::move(batch));
+    if (!committed) told = Fail(std::move(committed));
+    // One that is Unavailable may stand all the same.
+    if (!told && told.error().GetCode() != Code::kUnavailable) break;
     const std::lock_guard lock(guard_);
-    revoked_.insert(serial);
+    for (const auto& each : part) revoked_.insert(each.row.serial);
   }
-  if (!committed) return Fail(std::move(committed));
-  return store_.Get<storage::Identity>(revoked.Names());
+  if (!told) return Fail(std::move(told));
+  return store_.Get<storage::Identity>(first.Names());
+}
+
+Result<access::Standing> Identities::StandingOf(const access::Principal& principal,
+                                                const TrustTable& trusts,
+                                                std::int64_t now_s) const {
+  using enum access::Standing;
+  if (principal.GetKind() == access::Kind::kLocalAdmin) return kNeedsNone;
+  if (!trusts.PrincipalOf(principal.Str())) return kNotVouched;
+  if (access::TrustDomainIn(principal.Str()) != trust_domain_) return kOutside;
+  bool any_expired = false;
+  bool any_revoked = false;
+  std::string page_token;
+  do {
+    auto page = store_.List<storage::Identity>("", "", page_token, storage::kMaxPageSize);
+    if (!page) return Fail(std::move(page));
+    for (const auto& stored : page->rows) {
+      if (stored.row.principal != principal.Str()) continue;
+      switch (StateOf(stored.row, now_s)) {
+        case IdentityState::kValid: return kGood;
+        case IdentityState::kExpired: any_expired = true; break;
+        case IdentityState::kRevoked: any_revoked = true; break;
+      }
+    }
+    page_token = page->next;
+  } while (!page_token.empty());
+  if (any_expired) return kExpired;
+  return any_revoked ? kRevoked : kNone;
 }
 
 bool Identities::IsRevoked(const std::string& serial) const {
+  if (crypto::IsSabotaged(crypto::Sabotage::kNoDenyList)) return false;
   const std::lock_guard lock(guard_);
   return revoked_.contains(serial);
 }

@@ -6,10 +6,13 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 #include "crypto/error.h"
+#include "daemon/access/explain.h"
 #include "daemon/access/principal.h"
 #include "daemon/registry/authority.h"
+#include "daemon/registry/trust.h"
 #include "storage/tables/store.h"
 
 namespace oauthvault::registry {
@@ -18,7 +21,15 @@ namespace oauthvault::registry {
 Result<void> CreateAuthority(storage::Store& store, const std::string& trust_domain,
                              std::int64_t now_s);
 
-/// Certificates of the built-in CA: issued, listed, revoked. Every one that was issued has a row.
+/// What an identity is at a moment.
+enum class IdentityState : std::uint8_t { kValid, kExpired, kRevoked };
+/// Revoked before expired: a revocation is the stronger word.
+IdentityState StateOf(const storage::Identity& identity, std::int64_t now_s);
+
+/// So many serials stand in one line about a revocation; a longer chain of renewals has more lines.
+inline constexpr std::size_t kMaxRevokedTogether = 12;
+
+/// Certificates of the built-in CA: issued, renewed, listed, revoked. Every one has a row.
 /// Threads: any.
 class Identities {
  public:
@@ -41,21 +52,45 @@ class Identities {
   Result<Issued> Issue(std::string_view path, std::string_view csr_pem, std::int64_t ttl_s,
                        storage::Act act, std::int64_t now_s);
 
-  /// Acts on the next call, also where it is answered Unavailable, for it may stand then. Revoking
-  /// twice is not an error. Errors: NotFound, Conflict, Unavailable.
+  /// Signs another key for the principal of the certificate `serial`, which was issued here and is
+  /// not revoked. By its holder: it has not ended, its key is another one, and the new life is
+  /// at most as long as the old one was (`ttl_s` 0: as long). By an admin: as Issue, also after its
+  /// end. The old certificate stays good until its end: what is on its way with it goes on.
+  /// Errors: Invalid (CSR, key, ttl), NotFound, Denied (revoked), Unavailable.
+  enum class By : std::uint8_t { kHolder, kAdmin };
+  Result<Issued> Renew(const std::string& serial, By by, std::string_view csr_pem,
+                       std::int64_t ttl_s, storage::Act act, std::int64_t now_s);
+
+  /// Together with all that it was renewed into and that has not ended, for whoever has a key that
+  /// was stolen may have renewed it. Acts on the next call, also where it is answered Unavailable,
+  /// for it may stand then. Revoking twice is no error. Errors: NotFound, Conflict, Unavailable.
   Result<storage::Stored<storage::Identity>> Revoke(const std::string& serial, storage::Act act,
                                                     std::int64_t now_s);
+
+  /// How a principal can show who it is: by the certificates that were issued here, or by a CA that
+  /// `trusts` has. Reads every row: for people, not for calls. Errors: Corrupt, Unavailable.
+  Result<access::Standing> StandingOf(const access::Principal& principal, const TrustTable& trusts,
+                                      std::int64_t now_s) const;
 
   /// Whether the certificate may be used: issued here, not revoked. Expiry is the door's check.
   bool IsRevoked(const std::string& serial) const;
 
  private:
+  Result<Issued> Sign(const access::Principal& principal, std::string_view csr_pem,
+                      std::int64_t ttl_s, const std::string& renewed_from, storage::Act act,
+                      std::int64_t now_s);
+  Result<std::vector<storage::Stored<storage::Identity>>> RenewedFrom(const std::string& serial,
+                                                                      std::int64_t now_s) const;
+
   Identities(storage::Store& store, std::string trust_domain)
       : store_(store), trust_domain_(std::move(trust_domain)) {}
 
   storage::Store& store_;
   const std::string trust_domain_;
   std::unique_ptr<CertificateAuthority> authority_;
+  // One renewal or revocation at a time: none may slip between a revocation's look at the chain of
+  // renewals and its commit.
+  std::mutex changing_;
   mutable std::mutex guard_;                // guards revoked_
   std::unordered_set<std::string> revoked_;  // serials
 };

@@ -18,6 +18,21 @@ Result<void> MustBeEmpty(const storage::Store& store, const ProjectId& id) {
   return {};
 }
 
+// Tokens are not listed by project, so all are looked at.
+Result<void> MustHaveNoToken(const storage::Store& store, const ProjectId& id) {
+  std::string page_token;
+  do {
+    auto page = store.List<storage::Token>("", "", page_token, storage::kMaxPageSize);
+    if (!page) return Fail(std::move(page));
+    for (const auto& token : page->rows) {
+      if (token.row.project != id.Str()) continue;
+      return Fail(Code::kConflict, "the project still has tokens; revoke them first", id);
+    }
+    page_token = page->next;
+  } while (!page_token.empty());
+  return {};
+}
+
 }  // namespace
 
 Result<void> CheckText(const std::string& text, Text field) {
@@ -58,9 +73,11 @@ Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::
   auto project = store.Get<storage::Project>(storage::Project::Names(id));
   if (!project) return Fail(std::move(project));
   if (auto ok = MustBeEmpty<storage::Credentials>(store, id); !ok) return ok;
+  if (auto ok = MustBeEmpty<storage::CredentialsVersion>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Attempt>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Connection>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Grant>(store, id); !ok) return ok;
+  if (auto ok = MustHaveNoToken(store, id); !ok) return ok;
   act.project = id.Str();
   storage::Batch batch(std::move(act));
   batch.Remove(project->row, project->version);

@@ -18,7 +18,7 @@ Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      std::string title,
                                                      storage::Act act, std::int64_t now_s);
 
-/// Errors: NotFound; Conflict while it holds credentials, attempts, connections or grants.
+/// Errors: NotFound; Conflict while it holds credentials, attempts, connections, grants or tokens.
 Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::Act act);
 
 /// Free text from outside: valid UTF-8 without control characters, at most kMaxTextSize bytes.

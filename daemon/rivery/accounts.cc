@@ -1,6 +1,7 @@
 #include "daemon/rivery/accounts.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace oauthvault::rivery {
@@ -28,7 +29,85 @@ Result<void> CheckProjects(const storage::Store& store, const std::vector<std::s
   return {};
 }
 
+// Writes the mark where the row still stands as it was used, and has another one.
+Result<void> Mark(storage::Store& store, const AccountId& id, std::uint64_t version,
+                  storage::Act act, std::int64_t refused_at_s) {
+  auto standing = store.Find<storage::Account>(storage::Account::Names(id));
+  if (!standing) return Fail(std::move(standing));
+  if (!*standing || (*standing)->version != version ||
+      ((*standing)->row.refused_at_s != 0) == (refused_at_s != 0)) {
+    return {};
+  }
+  auto secrets = store.OpenSecrets(**standing);
+  if (!secrets) return Fail(std::move(secrets));
+  storage::Account account = (*standing)->row;
+  account.refused_at_s = refused_at_s;
+  act.object = id.Str();
+  act.version = version + 1;
+  storage::Batch batch(std::move(act));
+  batch.Replace(account, version, std::move(*secrets));
+  auto committed = store.Commit(std::move(batch));
+  // Somebody set it anew just now: the mark is not about what stands.
+  if (!committed && committed.error().GetCode() != Code::kConflict) {
+    return Fail(std::move(committed));
+  }
+  return {};
+}
+
+// A type that every catalogue has, for a list that only has to be allowed.
+constexpr std::string_view kAnyType = "gspreadsheet";
+// Twelve zero bytes: their first four are the time of making, so no connection has this id.
+constexpr std::string_view kNobodysId = "000000000000000000000000";
+
+constexpr std::array<Region, 2> kRegions = {{
+    {"us", "https://console.rivery.io/api"},
+    {"eu", "https://eu-west-1.console.rivery.io/api"},
+}};
+constexpr std::size_t kMaxRegionSize = 32;
+
+// `eu-west-1`: words of letters with hyphens between them, and a number.
+bool IsRegionName(std::string_view name) {
+  if (name.size() > kMaxRegionSize || std::ranges::count(name, '-') < 2) return false;
+  const std::string_view number = name.substr(name.rfind('-') + 1);
+  const std::string_view words = name.substr(0, name.rfind('-'));
+  return number.size() == 1 && number[0] >= '1' && number[0] <= '9' && words.front() != '-' &&
+         words.back() != '-' && !words.contains("--") &&
+         std::ranges::all_of(words, [](char c) { return c == '-' || (c >= 'a' && c <= 'z'); });
+}
+
 }  // namespace
+
+std::span<const Region> Regions() { return kRegions; }
+
+Result<std::string> BaseUrlOf(std::string_view region) {
+  const auto known = std::ranges::find(kRegions, region, &Region::name);
+  if (known != kRegions.end()) return std::string(known->base_url);
+  if (!IsRegionName(region)) {
+    return Fail(Code::kInvalid,
+                "a region is us, eu, or a name such as eu-west-1; name a base URL instead");
+  }
+  return "https://" + std::string(region) + ".console.rivery.io/api";
+}
+
+AccountReport CheckAccount(const Client& client, const OpenAccount& account, Turn& turn) {
+  const Endpoint endpoint = account.AsEndpoint(turn);
+  AccountReport report;
+  const auto ask = [&](std::string_view what, auto reply) {
+    report.probes.push_back({what});
+    if (!reply) report.probes.back().wrong = std::move(reply.error().error);
+    return reply.has_value();
+  };
+  auto holder = client.Me(endpoint);
+  if (holder) report.holder = *holder;
+  if (!ask("token", std::move(holder))) return report;
+  ask("connection:list", client.List(endpoint, kAnyType));
+  ask("connection:edit", client.ProbeEdit(endpoint));
+  auto deleted = client.Delete(endpoint, kNobodysId);
+  // That there is none is said to who may delete.
+  if (!deleted && deleted.error().error.GetCode() == Code::kNotFound) deleted = Reply<void>();
+  ask("connection:delete", std::move(deleted));
+  return report;
+}
 
 Result<storage::Stored<storage::Account>> SetAccount(storage::Store& store, const AccountId& id,
                                                      AccountFields fields, const Reach& reach,
@@ -55,6 +134,7 @@ Result<storage::Stored<storage::Account>> SetAccount(storage::Store& store, cons
   if (fields.token) {
     if (auto ok = CheckToken(*fields.token); !ok) return Fail(std::move(ok));
     secrets.data = std::move(*fields.token).Take();
+    account.refused_at_s = 0;
   } else {
     auto kept = store.OpenSecrets(**standing);
     if (!kept) return Fail(std::move(kept));
@@ -90,7 +170,19 @@ Result<OpenAccount> OpenAccountFor(const storage::Store& store, const AccountId&
   }
   auto token = store.OpenSecret(*account, crypto::Part::kData);
   if (!token) return Fail(std::move(token));
-  return OpenAccount{account->row.base_url, crypto::ApiToken(std::move(*token))};
+  return OpenAccount{account->row.base_url, crypto::ApiToken(std::move(*token)),
+                     account->version, account->row.refused_at_s};
+}
+
+Result<void> MarkRefused(storage::Store& store, const AccountId& id, std::uint64_t version,
+                         storage::Act act, std::int64_t now_s) {
+  act.code = NameOf(Code::kUnauthenticated);
+  return Mark(store, id, version, std::move(act), now_s);
+}
+
+Result<void> MarkGood(storage::Store& store, const AccountId& id, std::uint64_t version,
+                      storage::Act act) {
+  return Mark(store, id, version, std::move(act), 0);
 }
 
 }  // namespace oauthvault::rivery

@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <set>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,8 +15,11 @@
 #include "daemon/access/caller.h"
 #include "daemon/access/decide.h"
 #include "daemon/audit/trail.h"
+#include "daemon/custody/store.h"
 #include "daemon/registry/grants.h"
 #include "daemon/rivery/client.h"
+#include "daemon/rivery/rate.h"
+#include "daemon/rivery/transitions.h"
 #include "storage/names.h"
 #include "storage/tables/store.h"
 
@@ -27,6 +29,11 @@ namespace oauthvault::rivery {
 inline constexpr std::int64_t kMinValidityS = 300;
 inline constexpr std::int64_t kMaxValidityS = 43'200;
 inline constexpr std::int64_t kDefaultValidityS = 3'600;
+/// An attempt ends by itself so long after it was ordered, where no create is out: as long as its
+/// link lives, and a day. Orders may name 60 s to 30 days.
+inline constexpr std::int64_t kDefaultDeadlineS = 86'400;
+inline constexpr std::int64_t kMinDeadlineS = 60;
+inline constexpr std::int64_t kMaxDeadlineS = 2'592'000;
 /// So many attempts may be unfinished at one time; more are Exhausted.
 inline constexpr std::size_t kMaxOpenAttempts = 10'000;
 
@@ -38,6 +45,8 @@ struct AttemptSettings {
   std::chrono::milliseconds settle_time{20'000};
   /// HTTP statuses that mean "no consent yet", beside 2xx: nothing public says which ones do.
   std::set<int> pending_statuses;
+  /// Former versions of the credentials that a consent replaces.
+  custody::KeptVersions kept_versions;
 };
 
 /// What `Authorize` and `Connect` are asked for.
@@ -47,19 +56,21 @@ struct Order {
   std::string authorized_for;
   std::int64_t validity_s = 0;  ///< 0: kDefaultValidityS
   std::string connection_name;  ///< Authorize: empty means no connection; Connect: not empty
+  std::int64_t deadline_s = 0;  ///< from now on; 0: kDefaultDeadlineS, and the link's life
 };
 
-/// A change of state that may be. The whole table; everything else ends the process.
-struct Transition {
-  storage::AttemptState from;
-  storage::AttemptState to;
+/// What an unfinished attempt waits for.
+enum class Waiting : std::uint8_t {
+  kNothing,  ///< it goes on at once, or has ended
+  kConsent,  ///< a person
+  kCalls,    ///< the account's budget of calls
+  kAccount,  ///< the account: Rivery does not know its API token
+  kRivery,   ///< Rivery or the vault fails; it is tried again
+  kName,     ///< another attempt that makes a connection of the same name
+  kSettling, ///< a create whose reply was lost to show
 };
-std::span<const Transition> Transitions();
-
-/// Whether a state is final: created; failed; stored where no connection was asked for.
-bool IsFinal(const storage::Attempt& attempt);
-/// `new`, `started`, ..
-std::string_view NameOf(storage::AttemptState state);
+/// `consent`, `calls`, ..; empty: nothing.
+std::string_view NameOf(Waiting waiting);
 
 /// Durable runs of the Rivery flow, each a row whose every change of state is committed before the
 /// next call leaves:
@@ -67,17 +78,22 @@ std::string_view NameOf(storage::AttemptState state);
 ///   new -> started -> stored -> creating -> created        (failed and unclear beside them)
 ///
 /// The transitions that may be are a table, and a test walks it. One driver thread
-/// does the calls; it finds all unfinished attempts when it starts, so that a daemon that was
-/// killed goes on by itself. Rights are decided again, with the grants then in force, before
-/// credentials are stored and before they are sent; what is sent has its audit line first.
+/// does the calls, as the account's budget allows; it finds all unfinished attempts when it starts,
+/// so that a daemon that was killed goes on by itself. Each pending attempt is owed one look before
+/// its link ends, and a link is asked for only where that look will find room. On an account
+/// that Rivery refuses they wait. Credentials that may have been read and lost end an attempt as
+/// failed(lost_in_transit), and another one with a new link goes on. Rights are decided again, with
+/// the grants then in force, before credentials are stored and before they are sent; what is sent
+/// has its audit line first.
 /// Threads: all members from any thread.
 class Attempts {
  public:
   /// Wall clock in seconds since 1970.
   using Clock = std::function<std::int64_t()>;
 
-  Attempts(const Client& client, storage::Store& store, const registry::Grants& grants,
-           audit::Trail& trail, std::string trust_domain, AttemptSettings settings, Clock clock);
+  Attempts(const Client& client, Rate& rate, storage::Store& store, const registry::Grants& grants,
+           audit::Trail& trail, access::ReadPrincipal read_principal, AttemptSettings settings,
+           Clock clock);
   ~Attempts();
 
   /// Reads the unfinished attempts of all projects and starts the driver. Errors: Corrupt,
@@ -110,10 +126,23 @@ class Attempts {
   Result<storage::Stored<storage::Attempt>> Cancel(const access::Permit& permit,
                                                    const AttemptId& id, storage::Act act);
 
-  /// Calls `changed` after each commit of the attempt, from the thread that committed, until the
-  /// returned token ends. `changed` must not block. The token may outlive the attempt, not this.
+  /// Calls `changed` after each commit of the attempt, from the thread that committed, and when it
+  /// waits for another thing than before, until the returned token ends. `changed` must not block.
+  /// The token may outlive the attempt, not this.
   using Watch = std::shared_ptr<void>;
   Watch Subscribe(const AttemptId& id, std::function<void(const storage::Attempt&)> changed);
+
+  /// Goes on with an attempt. One that is unfinished is answered as it stands. One that failed
+  /// before anything was stored, and may be had again (`IsResumable`), gets a successor with a new
+  /// link, once: later calls answer that. `to_connect`: where the attempt makes a connection.
+  /// Errors: NotFound, Denied (to_connect is missing), Stale (it ended otherwise), Exhausted,
+  /// Unavailable.
+  Result<storage::Stored<storage::Attempt>> Resume(const access::Permit& to_store,
+                                                   const std::optional<access::Permit>& to_connect,
+                                                   const AttemptId& id, storage::Act act);
+
+  /// What the driver found an attempt to wait for when it looked last.
+  Waiting WaitingFor(const AttemptId& id) const;
 
   /// How many attempts are unfinished.
   std::size_t OpenCount() const;

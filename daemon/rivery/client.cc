@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
+#include <ctime>
 #include <optional>
 #include <span>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "daemon/rivery/growing.h"
 #include "daemon/rivery/http.h"
 #include "daemon/rivery/json.h"
+#include "daemon/rivery/rate.h"
 #include "daemon/rivery/routes.h"
 #include "daemon/rivery/url.h"
 
@@ -32,10 +35,14 @@ constexpr std::chrono::seconds kMaxValidity{43'200};
 
 // The codes that a body may carry, and every field that some operation needs.
 constexpr std::array<std::string_view, 3> kCodeFields = {"status_code", "Code", "status"};
-constexpr std::array<std::string_view, 14> kFields = {
+constexpr std::array<std::string_view, 18> kFields = {
     "status_code", "Code",     "status",          "count",           "_id",
     "cross_id",    "client_id", "connection_type", "connection_name", "datasource_id",
-    "oauth2",      "oauth",    "credentials_exists", "next_page"};
+    "oauth2",      "oauth",    "credentials_exists", "next_page",
+    "updated_at",  "modified_at", "last_modified",   "update_time"};
+// Nothing public names the date of the last change: the first of these that is there counts, and a
+// reply without any says nothing about it.
+constexpr std::span<const std::string_view> kChangedFields = std::span(kFields).last<4>();
 constexpr std::array<std::string_view, 2> kFlowSecrets = {"pull_id", "auth_uri"};
 
 /// The body's own code: the worst that is one, or else the first; 0 without any. `true` is none.
@@ -63,6 +70,49 @@ std::string IdAt(const Fields& fields, std::string_view key) {
   return text != nullptr && IsId(*text) ? *text : std::string();
 }
 
+/// A date as Rivery writes one (text in RFC 3339, ms) in ms since 1970; 0 for what is none.
+std::int64_t DateMs(const FieldValue& value) {
+  if (const auto* ms = std::get_if<std::int64_t>(&value)) return std::max<std::int64_t>(*ms, 0);
+  const auto* text = std::get_if<std::string>(&value);
+  if (text == nullptr) return 0;
+  std::tm parts{};
+  const char* rest = strptime(text->c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+  if (rest == nullptr) rest = strptime(text->c_str(), "%Y-%m-%d %H:%M:%S", &parts);
+  if (rest == nullptr) return 0;
+  std::int64_t ms = std::int64_t{timegm(&parts)} * 1000;
+  if (*rest == '.') {
+    std::int64_t scale = 100;
+    for (++rest; *rest >= '0' && *rest <= '9'; ++rest, scale /= 10) ms += scale * (*rest - '0');
+  }
+  // An offset from UTC; without one it is UTC.
+  int hours = 0;
+  int minutes = 0;
+  if ((*rest == '+' || *rest == '-') && std::sscanf(rest + 1, "%2d:%2d", &hours, &minutes) == 2) {
+    ms -= (*rest == '+' ? 1 : -1) * (std::int64_t{hours} * 60 + minutes) * 60'000;
+  }
+  return std::max<std::int64_t>(ms, 0);
+}
+
+/// A connection in a list or by itself. `id` stays empty where there is none that is one.
+RemoteConnection ConnectionIn(const Fields& fields) {
+  RemoteConnection connection{.id = IdAt(fields, "_id"),
+                              .cross_id = IdAt(fields, "cross_id"),
+                              .credentials_exist = IsSet(fields, "credentials_exists")};
+  const auto told = fields.find("credentials_exists");
+  connection.credentials_missing = told != fields.end() && told->second == FieldValue(false);
+  if (const std::string* name = TextAt(fields, "connection_name")) connection.name = *name;
+  if (const std::string* type = TextAt(fields, "connection_type")) {
+    connection.connection_type = *type;
+  }
+  for (const std::string_view field : kChangedFields) {
+    const auto found = fields.find(field);
+    if (found == fields.end()) continue;
+    connection.changed_at_ms = DateMs(found->second);
+    break;
+  }
+  return connection;
+}
+
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= kMaxNameBytes &&
          std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
@@ -86,8 +136,17 @@ bool IsWebAddress(const crypto::SecretBytes& uri, const Reach& reach) {
   });
 }
 
-/// `{"connection_type": .., "connection_name": .., "credentials": ..}`, the last as it stands.
+/// A plain value as JSON; nothing when a text is not UTF-8.
+std::optional<std::string> JsonOf(const FieldValue& value) {
+  if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return std::to_string(*number);
+  return Quoted(std::get<std::string>(value));
+}
+
+/// `{"connection_type": .., "connection_name": .., PROPERTIES, "credentials": ..}`, the last as it
+/// stands. `properties` is an object as Get makes one, or empty.
 Result<crypto::SecretBytes> ConnectionBody(std::string_view type, std::string_view name,
+                                           std::string_view properties,
                                            const crypto::SecretBytes& credentials) {
   if (!IsName(type)) {
     return Fail(Code::kInvalid, "a connection type must be 1 to 128 printable characters");
@@ -104,6 +163,9 @@ Result<crypto::SecretBytes> ConnectionBody(std::string_view type, std::string_vi
   GrowingSecret body(kMaxRequestBytes);
   const bool fits = body.Append("{\"connection_type\":") && body.Append(*Quoted(type)) &&
                     body.Append(",\"connection_name\":") && body.Append(*quoted_name) &&
+                    (properties.empty() ||
+                     (body.Append(",") &&
+                      body.Append(properties.substr(1, properties.size() - 2)))) &&
                     body.Append(",\"credentials\":") &&
                     credentials.Expose([&](std::span<const std::uint8_t> bytes) {
                       return body.Append(bytes);
@@ -161,6 +223,7 @@ struct Client::State {
     const Clock::time_point deadline = Clock::now() + limits.call_timeout;
     for (int redirects = 0;; ++redirects) {
       const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
+      if (endpoint.turn != nullptr) endpoint.turn->Spend();
       std::expected<HttpAnswer, Failure> answer =
           http.Exchange({.verb = verb,
                          .url = url,
@@ -170,7 +233,9 @@ struct Client::State {
       if (!answer) return std::unexpected(std::move(answer.error()));
       const bool is_redirect = answer->status >= 300 && answer->status < 400;
       if (!is_redirect || verb != "GET" || answer->location.empty()) {
-        return Judge(operation, verb, *std::move(answer), std::move(url));
+        Reply<Answered> judged = Judge(operation, verb, *std::move(answer), std::move(url));
+        if (!judged && endpoint.turn != nullptr) HoldBack(*endpoint.turn, judged.error());
+        return judged;
       }
       if (redirects == kMaxRedirects) {
         return std::unexpected(Failure{
@@ -186,6 +251,15 @@ struct Client::State {
                                        .http_status = answer->status});
       }
       url = *std::move(next);
+    }
+  }
+
+  /// A refusal that asks the account to wait.
+  static void HoldBack(Turn& turn, const Failure& failure) {
+    if (failure.retry_after.count() > 0) {
+      turn.Obey(failure.retry_after);
+    } else if (failure.error.GetCode() == Code::kExhausted) {
+      turn.SlowDown();
     }
   }
 
@@ -358,7 +432,7 @@ Reply<FetchedOauth> Client::FetchOauth(const Endpoint& endpoint, const crypto::S
 Reply<RemoteConnection> Client::Create(const Endpoint& endpoint, std::string_view connection_type,
                                        std::string_view name,
                                        const crypto::SecretBytes& credentials) const {
-  Result<crypto::SecretBytes> body = ConnectionBody(connection_type, name, credentials);
+  Result<crypto::SecretBytes> body = ConnectionBody(connection_type, name, {}, credentials);
   if (!body) return std::unexpected(NotSent(std::move(body.error())));
   Result<std::string> url = state_->UrlOf(Operation::kCreate, endpoint,
                                           {.id = {}, .cross_id = {}, .type = connection_type});
@@ -384,7 +458,7 @@ Reply<RemoteConnection> Client::Update(const Endpoint& endpoint, const RemoteCon
                                        std::string_view new_name,
                                        const crypto::SecretBytes& credentials) const {
   Result<crypto::SecretBytes> body =
-      ConnectionBody(connection.connection_type, new_name, credentials);
+      ConnectionBody(connection.connection_type, new_name, connection.properties, credentials);
   if (!body) return std::unexpected(NotSent(std::move(body.error())));
   Result<std::string> url = state_->UrlOf(Operation::kUpdate, endpoint,
                                           {.id = connection.id,
@@ -434,13 +508,8 @@ Reply<std::vector<RemoteConnection>> Client::List(const Endpoint& endpoint,
         // The server may not know the filter and list every type.
         const std::string* type = TextAt(item, "connection_type");
         if (type != nullptr && *type != connection_type) return {};
-        RemoteConnection connection{
-            .id = IdAt(item, "_id"),
-            .cross_id = IdAt(item, "cross_id"),
-            .name = {},
-            .connection_type = std::string(connection_type),
-            .credentials_exist = IsSet(item, "credentials_exists")};
-        if (const std::string* name = TextAt(item, "connection_name")) connection.name = *name;
+        RemoteConnection connection = ConnectionIn(item);
+        connection.connection_type = connection_type;
         // Left out, it might be the very one that is looked for after an unclear create.
         if (connection.id.empty()) {
           return Fail(Code::kUnavailable, "Rivery lists a connection without a usable id");
@@ -450,6 +519,132 @@ Reply<std::vector<RemoteConnection>> Client::List(const Endpoint& endpoint,
       });
   if (!walked) return std::unexpected(std::move(walked.error()));
   return connections;
+}
+
+Reply<RemoteConnection> Client::Get(const Endpoint& endpoint, std::string_view id,
+                                    std::span<const Property> properties) const {
+  if (!IsId(id)) {
+    return std::unexpected(NotSent({Code::kInvalid, "a connection of Rivery has 24 hex digits"}));
+  }
+  Result<std::string> url =
+      state_->UrlOf(Operation::kGet, endpoint, {.id = id, .cross_id = {}, .type = {}});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  Reply<Answered> answered = state_->Call(Operation::kGet, endpoint, *std::move(url));
+  if (!answered) return std::unexpected(std::move(answered.error()));
+  RemoteConnection connection = ConnectionIn(answered->document.fields);
+  if (connection.id != id) {
+    return std::unexpected(Unusable(
+        {Code::kUnavailable, "Rivery's reply is about no or another connection than was asked for"},
+        answered->http_status, answered->body_code));
+  }
+  // Once more for what depends on the type.
+  std::vector<std::string> names;
+  for (const Property& property : properties) {
+    names.push_back(property.is_secret ? "is_" + property.name + "_encrypted" : property.name);
+  }
+  const std::vector<std::string_view> wanted(names.begin(), names.end());
+  const Result<Document> document =
+      ReadDocument(answered->body, {.fields = wanted, .secrets = {}});
+  if (!document) {
+    return std::unexpected(
+        Unusable(document.error(), answered->http_status, answered->body_code));
+  }
+  for (std::size_t i = 0; i < properties.size(); ++i) {
+    if (properties[i].is_secret) {
+      if (IsSet(document->fields, names[i])) connection.hidden.push_back(properties[i].name);
+      continue;
+    }
+    const auto value = document->fields.find(names[i]);
+    if (value == document->fields.end()) continue;
+    const std::optional<std::string> key = Quoted(names[i]);
+    const std::optional<std::string> text = JsonOf(value->second);
+    if (!key || !text) continue;
+    connection.properties += (connection.properties.empty() ? "{" : ",") + *key + ":" + *text;
+  }
+  if (!connection.properties.empty()) connection.properties += "}";
+  return connection;
+}
+
+Reply<void> Client::Delete(const Endpoint& endpoint, std::string_view id) const {
+  if (!IsId(id)) {
+    return std::unexpected(
+        NotSent({Code::kInvalid, "what Rivery is to delete is named by 24 hex digits"}));
+  }
+  Result<std::string> url =
+      state_->UrlOf(Operation::kDelete, endpoint, {.id = id, .cross_id = {}, .type = {}});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  Reply<Answered> answered = state_->Call(Operation::kDelete, endpoint, *std::move(url));
+  if (!answered) return std::unexpected(std::move(answered.error()));
+  const auto count = answered->document.fields.find("count");
+  if (count != answered->document.fields.end() && count->second == FieldValue(std::int64_t{0})) {
+    return std::unexpected(Failure{.error = {Code::kNotFound, "Rivery deleted no connection"},
+                                   .fate = Fate::kRefused,
+                                   .http_status = answered->http_status,
+                                   .body_code = answered->body_code});
+  }
+  return {};
+}
+
+Reply<std::vector<Property>> Client::Properties(const Endpoint& endpoint,
+                                                std::string_view connection_type) const {
+  static constexpr std::array<std::string_view, 3> kWanted = {"name", "type", "required"};
+  if (!IsName(connection_type)) {
+    return std::unexpected(NotSent(
+        {Code::kInvalid, "a type whose properties are asked for has 1 to 128 characters"}));
+  }
+  Result<std::string> url = state_->UrlOf(Operation::kProperties, endpoint,
+                                          {.id = {}, .cross_id = {}, .type = connection_type});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  Reply<Answered> answered = state_->Call(Operation::kProperties, endpoint, *std::move(url));
+  if (!answered) return std::unexpected(std::move(answered.error()));
+  const Result<Document> document =
+      ReadDocument(answered->body, {.fields = kWanted, .secrets = {}, .members_by = "name"});
+  if (!document || !(document->is_list || document->is_object)) {
+    return std::unexpected(Unusable(
+        {Code::kUnavailable, "Rivery's reply lists no properties; check the route properties"},
+        answered->http_status, answered->body_code));
+  }
+  std::vector<Property> properties;
+  for (const Fields& item : document->items) {
+    const std::string* name = TextAt(item, "name");
+    if (name == nullptr || !IsName(*name)) continue;
+    const std::string* type = TextAt(item, "type");
+    properties.push_back({.name = *name,
+                          .is_secret = type != nullptr && *type == "password",
+                          .is_required = IsSet(item, "required")});
+  }
+  return properties;
+}
+
+Reply<TokenHolder> Client::Me(const Endpoint& endpoint) const {
+  static constexpr std::array<std::string_view, 2> kWanted = {"account_id", "environment_id"};
+  Result<std::string> url = state_->UrlOf(Operation::kMe, endpoint, {});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  Reply<Answered> answered = state_->Call(Operation::kMe, endpoint, *std::move(url));
+  if (!answered) return std::unexpected(std::move(answered.error()));
+  const Result<Document> document =
+      ReadDocument(answered->body, {.fields = kWanted, .secrets = {}});
+  if (!document || !document->is_object) {
+    return std::unexpected(Unusable(
+        {Code::kUnavailable, "Rivery's reply names no account; check the base URL"},
+        answered->http_status, answered->body_code));
+  }
+  return TokenHolder{.account_id = IdAt(document->fields, "account_id"),
+                     .environment_id = IdAt(document->fields, "environment_id")};
+}
+
+Reply<void> Client::ProbeEdit(const Endpoint& endpoint) const {
+  const auto body = crypto::SecretBytes::CopyOf(
+      std::string_view(R"({"datasource_id":"","validity_duration":0})"));
+  Result<std::string> url = state_->UrlOf(Operation::kOauthStart, endpoint, {});
+  if (!url) return std::unexpected(NotSent(std::move(url.error())));
+  Reply<Answered> answered =
+      state_->Call(Operation::kOauthStart, endpoint, *std::move(url), &body);
+  // That the parameters are wrong is said to who may ask.
+  if (!answered && answered.error().error.GetCode() != Code::kInvalid) {
+    return std::unexpected(std::move(answered.error()));
+  }
+  return {};
 }
 
 }  // namespace oauthvault::rivery

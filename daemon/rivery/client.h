@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,10 @@ enum class Operation : std::uint8_t {
   kCreate,        ///< PUT  /connections
   kUpdate,        ///< PUT  /connections/{id}
   kList,          ///< GET  /connections?connection_type={type}
+  kGet,           ///< GET  /connections/{id}
+  kDelete,        ///< DELETE /connections?_id={id}
+  kProperties,    ///< GET  /connections/properties/{type}
+  kMe,            ///< GET  /me
 };
 std::string_view NameOf(Operation operation);
 
@@ -54,10 +59,15 @@ struct Reach {
   bool allow_private = false;
 };
 
+class Turn;
+
 /// One account to speak for.
 struct Endpoint {
   std::string base_url;  ///< `https://console.rivery.io/api`, without a trailing slash
   const crypto::ApiToken& token;
+  /// What admitted the call (`Rate::Take`): each request is spent from it, and a wait that Rivery
+  /// asks for is obeyed by the whole account. Null: calls that nobody counts, in tests.
+  Turn* turn = nullptr;
 };
 
 /// Checks and normalises a base URL: https (http on loopback where allowed), a host, no user, no
@@ -104,13 +114,32 @@ struct FetchedOauth {
   std::string client_id;         ///< of the reply, where it names one: Rivery's own OAuth client
 };
 
+/// A property that connections of a type may have.
+struct Property {
+  std::string name;
+  bool is_secret = false;  ///< a GET never returns it
+  bool is_required = false;
+};
+
 /// A connection as Rivery lists it. Never secrets.
 struct RemoteConnection {
   std::string id;  ///< 24 hex digits, whichever form it came in
-  std::string cross_id;
-  std::string name;
-  std::string connection_type;
+  std::string cross_id = {};
+  std::string name = {};
+  std::string connection_type = {};
   bool credentials_exist = false;
+  bool credentials_missing = false;  ///< Rivery says that it holds none
+  std::int64_t changed_at_ms = 0;  ///< when it was last changed, by Rivery's clock; 0: not told
+  /// A JSON object of properties beside the credentials that an update has to carry, or else they
+  /// are gone; empty: none.
+  std::string properties = {};
+  std::vector<std::string> hidden = {};  ///< secret properties that are set, and cannot be read
+};
+
+/// Whom an API token speaks for: Rivery's own ids; empty where the reply names none.
+struct TokenHolder {
+  std::string account_id;
+  std::string environment_id;
 };
 
 /// The legacy API over libcurl: connections are reused; deadlines, size caps; TLS >= 1.2; redirects
@@ -141,7 +170,8 @@ class Client {
                                  std::string_view name,
                                  const crypto::SecretBytes& credentials) const;
 
-  /// Always the whole body, credentials included: an update without them would wipe them.
+  /// Always the whole body, `connection.properties` and credentials included: an update without
+  /// them would wipe them.
   Reply<RemoteConnection> Update(const Endpoint& endpoint, const RemoteConnection& connection,
                                  std::string_view new_name,
                                  const crypto::SecretBytes& credentials) const;
@@ -149,6 +179,25 @@ class Client {
   /// All connections of a type. Follows `next_page` on the same origin; at most 10,000.
   Reply<std::vector<RemoteConnection>> List(const Endpoint& endpoint,
                                             std::string_view connection_type) const;
+
+  /// One connection with those of the properties that are plain values. NotFound: Rivery has none
+  /// with this id.
+  Reply<RemoteConnection> Get(const Endpoint& endpoint, std::string_view id,
+                              std::span<const Property> properties) const;
+
+  /// Deletes one. NotFound: there was none; Conflict: rivers use it, and it stands.
+  Reply<void> Delete(const Endpoint& endpoint, std::string_view id) const;
+
+  /// The properties of a type, in either of the two forms that are seen.
+  Reply<std::vector<Property>> Properties(const Endpoint& endpoint,
+                                          std::string_view connection_type) const;
+
+  /// Whom the token speaks for. Any token may ask.
+  Reply<TokenHolder> Me(const Endpoint& endpoint) const;
+
+  /// Whether the token may edit, without doing anything: an authorization with parameters that no
+  /// server takes. Success: it may; the failure is Denied where it may not.
+  Reply<void> ProbeEdit(const Endpoint& endpoint) const;
 
  private:
   struct State;

@@ -40,9 +40,17 @@ Error PaymentError(Operation operation, const Subject& status) {
               "Rivery does not change this connection while rivers use it; stop or detach them in "
               "Rivery, then update again",
               status};
+    case Operation::kDelete:
+      return {Code::kConflict,
+              "Rivery does not delete this connection while rivers use it; stop or detach them in "
+              "Rivery, then delete again",
+              status};
     case Operation::kTypes:
     case Operation::kCreate:
-    case Operation::kList: break;
+    case Operation::kList:
+    case Operation::kGet:
+    case Operation::kProperties:
+    case Operation::kMe: break;
   }
   return {Code::kDenied,
           "Rivery does not allow this call on the account's plan; check the account in Rivery",
@@ -61,10 +69,22 @@ Error NotFoundError(Operation operation, const Subject& status) {
               "Rivery has no such connection, or not at this route; look for its id in Rivery, or "
               "check the route update",
               status};
+    case Operation::kGet:
+      return {Code::kNotFound, "Rivery has no connection with this id, or not at the route get",
+              status};
+    case Operation::kDelete:
+      return {Code::kNotFound,
+              "Rivery has no connection to delete with this id, or not at the route delete",
+              status};
+    case Operation::kProperties:
+      return {Code::kNotFound,
+              "Rivery knows no properties of this type; check the type, and the route properties",
+              status};
     case Operation::kTypes:
     case Operation::kOauthStart:
     case Operation::kCreate:
-    case Operation::kList: break;
+    case Operation::kList:
+    case Operation::kMe: break;
   }
   return {Code::kNotFound,
           "Rivery has no such route; check that the base URL ends in /api, and the routes", status};

@@ -17,6 +17,7 @@ constexpr std::size_t kMaxKeysPerObject = 4096;
 constexpr std::size_t kMaxJwsHeaderBytes = 4096;
 constexpr std::string_view kItems = "items";
 constexpr std::string_view kOid = "$oid";
+constexpr std::string_view kDate = "$date";
 
 bool EndsWithToken(std::string_view key) {
   constexpr std::string_view kToken = "token";
@@ -56,12 +57,10 @@ class Reader : public nlohmann::json_sax<Json> {
       document_.is_object = true;
       level.row = &document_.fields;
     } else if (levels_.back().is_items) {
-      if (document_.items.size() >= wanted_.max_items) {
-        has_too_many_items_ = true;
-        return false;
-      }
-      // No other row is being filled now, so that none is left dangling.
-      level.row = &document_.items.emplace_back();
+      if (!AddItem(level)) return false;
+    } else if (levels_.size() == 1 && levels_[0].is_object && !wanted_.members_by.empty()) {
+      if (!AddItem(level)) return false;
+      (*level.row)[std::string(wanted_.members_by)] = levels_[0].key;
     } else if (levels_.back().row != nullptr) {
       level.id_of = levels_.back().row;
       level.id_key = levels_.back().key;
@@ -111,13 +110,28 @@ class Reader : public nlohmann::json_sax<Json> {
     return true;
   }
 
+  bool AddItem(Level& level) {
+    if (document_.items.size() >= wanted_.max_items) {
+      has_too_many_items_ = true;
+      return false;
+    }
+    // No other item is being filled now, so that none is left dangling.
+    level.row = &document_.items.emplace_back();
+    return true;
+  }
+
   bool Wants(std::string_view key) const {
     return std::ranges::find(wanted_.fields, key) != wanted_.fields.end();
   }
 
   bool Keep(FieldValue value) {
-    if (levels_.empty() || levels_.back().row == nullptr) return true;
+    if (levels_.empty()) return true;
     const Level& level = levels_.back();
+    if (level.id_of != nullptr && level.key == kDate && Wants(level.id_key)) {
+      (*level.id_of)[level.id_key] = std::move(value);
+      return true;
+    }
+    if (level.row == nullptr) return true;
     if (Wants(level.key)) (*level.row)[level.key] = std::move(value);
     return true;
   }

@@ -20,11 +20,15 @@ namespace oauthvault::rivery {
 struct Wanted {
   std::span<const std::string_view> fields;   ///< of the object at the top, and of each item
   std::span<const std::string_view> secrets;  ///< of the object at the top: texts, kept sealed off
+  /// Set: each member of the object at the top that is itself an object is an item, too, with its
+  /// key under this name.
+  std::string_view members_by = {};
   std::size_t max_items = 10'000;
 };
 
-/// A field's value. An id may come as text or as `{"$oid": text}`: both are a text here. Null,
-/// fractions, and other objects are passed over.
+/// A field's value. An id may come as text or as `{"$oid": text}`: both are a text here; a date as
+/// text, as a number or as `{"$date": either}`. Null, fractions, and other objects are passed
+/// over.
 using FieldValue = std::variant<bool, std::int64_t, std::string>;
 using Fields = std::map<std::string, FieldValue, std::less<>>;
 

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::size_t kMaxPathBytes = 256;
 constexpr std::size_t kMaxNameBytes = 128;
-constexpr std::array<std::string_view, 4> kVerbs = {"GET", "POST", "PUT", "PATCH"};
+constexpr std::array<std::string_view, 5> kVerbs = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 
 bool IsAlphanumeric(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -41,6 +41,10 @@ std::string_view NameOf(Operation operation) {
     case Operation::kCreate: return "create";
     case Operation::kUpdate: return "update";
     case Operation::kList: return "list";
+    case Operation::kGet: return "get";
+    case Operation::kDelete: return "delete";
+    case Operation::kProperties: return "properties";
+    case Operation::kMe: return "me";
   }
   __builtin_unreachable();
 }
@@ -53,12 +57,17 @@ Routes DefaultRoutes() {
       {Operation::kCreate, {"PUT", "/connections"}},
       {Operation::kUpdate, {"PUT", "/connections/{id}"}},
       {Operation::kList, {"GET", "/connections?connection_type={type}"}},
+      {Operation::kGet, {"GET", "/connections/{id}"}},
+      {Operation::kDelete, {"DELETE", "/connections?_id={id}"}},
+      {Operation::kProperties, {"GET", "/connections/properties/{type}"}},
+      {Operation::kMe, {"GET", "/me"}},
   };
 }
 
 Result<std::string> FillPath(const Route& route, const RouteNames& names) {
   if (std::ranges::find(kVerbs, route.verb) == kVerbs.end()) {
-    return Fail(Code::kInvalid, "the verb of a Rivery route must be GET, POST, PUT or PATCH");
+    return Fail(Code::kInvalid,
+                "the verb of a Rivery route must be GET, POST, PUT, PATCH or DELETE");
   }
   const bool is_plain = std::ranges::all_of(route.path, [](char c) {
     return IsAlphanumeric(c) || std::string_view("/-._~?=&{}").contains(c);

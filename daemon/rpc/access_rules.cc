@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "oauthvault/v1/access.pb.h"
 
@@ -29,10 +30,10 @@ std::optional<access::Right> RightOf(v1::Right right) {
 }  // namespace
 
 std::span<const std::string_view> ContractServices() {
-  static constexpr std::array<std::string_view, 7> kServices = {
+  static constexpr std::array<std::string_view, 9> kServices = {
       "oauthvault.v1.Registry", "oauthvault.v1.Credentials", "oauthvault.v1.Accounts",
       "oauthvault.v1.Attempts", "oauthvault.v1.Connections", "oauthvault.v1.Operations",
-      "oauthvault.v1.Audit"};
+      "oauthvault.v1.Audit", "oauthvault.v1.Tokens", "oauthvault.v1.Trust"};
   return kServices;
 }
 
@@ -54,7 +55,12 @@ Result<AccessRules> AccessRules::FromContract(std::span<const std::string_view> 
       const std::string& full_name = method->full_name();
       const std::string_view act =
           std::string_view(full_name).substr(service->file()->package().size() + 1);
-      rules.rules_.emplace(act, Rule{std::string(act), *right, option.audited()});
+      Rule rule{std::string(act), *right, option.audited(), option.revokes()};
+      const v1::CallLimits& limits = method->options().GetExtension(v1::limits);
+      if (limits.request_bytes() != 0) rule.max_request_bytes = limits.request_bytes();
+      if (limits.deadline_s() != 0) rule.max_deadline = std::chrono::seconds(limits.deadline_s());
+      rule.needs_deadline = !method->server_streaming() && !method->client_streaming();
+      rules.rules_.emplace(act, std::move(rule));
     }
   }
   return rules;

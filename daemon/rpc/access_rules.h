@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,11 +12,19 @@
 
 namespace oauthvault::rpc {
 
-/// The access rule of one method, read from its option in the .proto.
+/// The bounds of a call whose method names none.
+inline constexpr std::size_t kDefaultRequestBytes = 32 * 1024;
+inline constexpr std::chrono::seconds kDefaultDeadline{60};
+
+/// The access rule of one method, and the bounds of a call, read from its options in the .proto.
 struct Rule {
   std::string act;  ///< `Registry.AddProject`, as in audit lines
   access::Right right;
   bool audited;
+  bool revokes;  ///< its line may use the reserve of a full disk
+  std::size_t max_request_bytes = kDefaultRequestBytes;
+  std::chrono::seconds max_deadline = kDefaultDeadline;  ///< how far ahead at most
+  bool needs_deadline = true;                            ///< all but streams
 };
 
 /// The rules of all methods of the contract. Threads: any, once made.

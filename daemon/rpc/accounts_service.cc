@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +19,16 @@ void Write(const storage::Account& row, v1::Account& message) {
   for (const std::string& project : row.projects) message.add_projects(project);
   message.set_updated_at_s(row.updated_at_s);
   message.set_updated_by(row.updated_by);
+  message.set_refused_at_s(row.refused_at_s);
+}
+
+// The API token leaves the vault, so its line comes first.
+Result<void> Announce(const Edge& edge, Admitted& admitted) {
+  admitted.entry.outcome = audit::Outcome::kAllowed;
+  auto recorded = edge.GetTrail().RecordAndWait(admitted.entry);
+  if (!recorded) return Fail(std::move(recorded));
+  admitted.recorded = true;
+  return {};
 }
 
 }  // namespace
@@ -33,6 +44,14 @@ grpc::ServerUnaryReactor* AccountsService::Set(grpc::CallbackServerContext* call
         admitted.entry.object = id->Str();
         rivery::AccountFields fields;
         if (!asked.base_url().empty()) fields.base_url = asked.base_url();
+        if (!asked.region().empty()) {
+          if (fields.base_url) {
+            return Fail(Code::kInvalid, "an account has a region or a base URL, not both", *id);
+          }
+          auto url = rivery::BaseUrlOf(asked.region());
+          if (!url) return Fail(std::move(url));
+          fields.base_url = std::move(*url);
+        }
         if (!asked.api_token().empty()) {
           fields.token = crypto::ApiToken(crypto::SecretBytes::CopyOf(asked.api_token()));
         }
@@ -78,6 +97,49 @@ grpc::ServerUnaryReactor* AccountsService::List(grpc::CallbackServerContext* cal
                      });
 }
 
+grpc::ServerUnaryReactor* AccountsService::Check(grpc::CallbackServerContext* call,
+                                                 const v1::CheckAccountRequest* request,
+                                                 v1::CheckAccountResponse* response) {
+  return edge_.Serve(
+      call, "Accounts.Check", rivery_workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = AccountId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        admitted.entry.object = id->Str();
+        auto account = rivery::OpenAccountFor(store_, *id, std::nullopt);
+        if (!account) return Fail(std::move(account));
+        auto turn = rate_.TakeNow(*id, rivery::Purpose::kOnward, rivery::kCheckCalls);
+        if (!turn) return Fail(std::move(turn));
+        if (auto announced = Announce(edge_, admitted); !announced) return announced;
+        const rivery::AccountReport report = rivery::CheckAccount(client_, *account, *turn);
+        answer.set_id(id->Str());
+        answer.set_base_url(account->base_url);
+        answer.set_ok(true);
+        answer.set_rivery_account_id(report.holder.account_id);
+        answer.set_rivery_environment_id(report.holder.environment_id);
+        bool refused = false;
+        for (const rivery::Probe& probe : report.probes) {
+          v1::AccountProbe& shown = *answer.add_probes();
+          shown.set_what(std::string(probe.what));
+          shown.set_ok(!probe.wrong);
+          if (!probe.wrong) continue;
+          answer.set_ok(false);
+          refused = refused || probe.wrong->GetCode() == Code::kUnauthenticated;
+          shown.set_code(std::string(NameOf(probe.wrong->GetCode())));
+          shown.set_text(probe.wrong->Message());
+        }
+        storage::Act act = admitted.entry;
+        // What Rivery said of the token holds for everybody; that it did not answer says nothing.
+        if (refused) {
+          act.act = "account.refused";
+          return rivery::MarkRefused(store_, *id, account->version, std::move(act), edge_.NowS());
+        }
+        if (report.probes.front().wrong) return {};
+        act.act = "account.good";
+        return rivery::MarkGood(store_, *id, account->version, std::move(act));
+      });
+}
+
 // The catalogue comes whole from Rivery, so a page token is the place in its sorted list.
 grpc::ServerUnaryReactor* AccountsService::ListTypes(grpc::CallbackServerContext* call,
                                                      const v1::ListTypesRequest* request,
@@ -95,17 +157,15 @@ grpc::ServerUnaryReactor* AccountsService::ListTypes(grpc::CallbackServerContext
           return Fail(Code::kInvalid, "this page token is not from a list of types");
         }
         admitted.entry.object = id->Str();
-        // The API token leaves the vault, so its line comes first.
-        admitted.entry.outcome = audit::Outcome::kAllowed;
-        auto recorded = edge_.GetTrail().RecordAndWait(admitted.entry);
-        if (!recorded) return Fail(std::move(recorded));
-        admitted.recorded = true;
-
         auto account = rivery::OpenAccountFor(store_, *id, std::nullopt);
         if (!account) return Fail(std::move(account));
-        auto types = client_.Types(account->AsEndpoint());
-        if (!types) return std::unexpected(std::move(types.error().error));
-        std::ranges::sort(*types, {}, &rivery::ConnectionType::connection_type);
+        auto listing = catalogue_.Types(*id, *account, asked.refresh(),
+                                        [&] { return Announce(edge_, admitted); });
+        if (!listing) return std::unexpected(std::move(listing.error().error));
+        const std::vector<rivery::ConnectionType>* types = &(*listing)->types;
+        answer.set_age_s(std::chrono::duration_cast<std::chrono::seconds>(
+                             std::chrono::steady_clock::now() - (*listing)->read_at)
+                             .count());
         const std::size_t size =
             asked.page_size() == 0
                 ? storage::kDefaultPageSize

@@ -1,6 +1,8 @@
 #pragma once
 
+#include "daemon/rivery/catalogue.h"
 #include "daemon/rivery/client.h"
+#include "daemon/rivery/rate.h"
 #include "daemon/rpc/edge.h"
 #include "daemon/rpc/workers.h"
 #include "oauthvault/v1/accounts.grpc.pb.h"
@@ -13,9 +15,10 @@ class AccountsService final : public v1::Accounts::CallbackService {
  public:
   /// `rivery_workers` run what waits for Rivery.
   AccountsService(const Edge& edge, Workers& workers, Workers& rivery_workers,
-                  storage::Store& store, const rivery::Client& client, rivery::Reach reach)
+                  storage::Store& store, const rivery::Client& client, rivery::Rate& rate,
+                  rivery::Catalogue& catalogue, rivery::Reach reach)
       : edge_(edge), workers_(workers), rivery_workers_(rivery_workers), store_(store),
-        client_(client), reach_(reach) {}
+        client_(client), rate_(rate), catalogue_(catalogue), reach_(reach) {}
 
   grpc::ServerUnaryReactor* Set(grpc::CallbackServerContext*, const v1::SetAccountRequest*,
                                 v1::Account*) override;
@@ -23,6 +26,8 @@ class AccountsService final : public v1::Accounts::CallbackService {
                                 v1::Account*) override;
   grpc::ServerUnaryReactor* List(grpc::CallbackServerContext*, const v1::ListAccountsRequest*,
                                  v1::ListAccountsResponse*) override;
+  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext*, const v1::CheckAccountRequest*,
+                                  v1::CheckAccountResponse*) override;
   grpc::ServerUnaryReactor* ListTypes(grpc::CallbackServerContext*, const v1::ListTypesRequest*,
                                       v1::ListTypesResponse*) override;
 
@@ -32,6 +37,8 @@ class AccountsService final : public v1::Accounts::CallbackService {
   Workers& rivery_workers_;
   storage::Store& store_;
   const rivery::Client& client_;
+  rivery::Rate& rate_;
+  rivery::Catalogue& catalogue_;
   const rivery::Reach reach_;
 };
 

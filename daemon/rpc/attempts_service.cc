@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "daemon/rivery/accounts.h"
+
 namespace oauthvault::rpc {
 namespace {
 
@@ -22,7 +24,7 @@ v1::AttemptState StateOf(storage::AttemptState state) {
   return v1::ATTEMPT_STATE_UNSPECIFIED;
 }
 
-void Write(const storage::Attempt& row, v1::Attempt& message) {
+void Write(const storage::Attempt& row, const rivery::Attempts& attempts, v1::Attempt& message) {
   message.set_project(row.project.Str());
   message.set_component(row.component.Str());
   message.set_id(row.id.Str());
@@ -37,6 +39,10 @@ void Write(const storage::Attempt& row, v1::Attempt& message) {
   message.set_updated_at_s(row.updated_at_s);
   message.set_expires_at_s(row.expires_at_s);
   message.set_principal(row.principal);
+  message.set_deadline_at_s(row.deadline_s);
+  message.set_successor(row.successor);
+  message.set_predecessor(row.predecessor);
+  message.set_waiting_for(std::string(rivery::NameOf(attempts.WaitingFor(row.id))));
 }
 
 Result<rivery::Order> OrderOf(const std::string& account, const std::string& oauth_id) {
@@ -72,8 +78,13 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
   // Subscribes before it reads, so that no change can fall between the two. Runs inside of the
   // handler, so that OnDone cannot come before it returns.
   void Begin(const Rule& rule, access::Scope scope, const AttemptId& id,
-             const storage::Store& store) {
+             const storage::Store& store, Concurrency::Place place) {
+    {
+      const std::lock_guard lock(guard_);
+      decided_ = true;
+    }
     rule_ = &rule;
+    place_ = std::move(place);
     scope_ = std::move(scope);
     watch_ = attempts_.Subscribe(id, [this](const storage::Attempt& row) { Changed(row); });
     auto found = Find(store, scope_, id.Str());
@@ -86,6 +97,7 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
 
   void Refuse(const Error& error) {
     const std::lock_guard lock(guard_);
+    decided_ = true;
     End(StatusOf(error, *call_));
   }
 
@@ -105,9 +117,11 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
     Next();
   }
 
+  // While the line of a denial is being written, the trail's thread still has to come back to this
+  // object: it ends the stream then.
   void OnCancel() override {
     const std::lock_guard lock(guard_);
-    End(grpc::Status::CANCELLED);
+    if (decided_) End(grpc::Status::CANCELLED);
   }
 
   void OnDone() override {
@@ -127,9 +141,16 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
 
   // The rest is called with guard_ held.
   void Queue(const storage::Attempt& row) {
-    if (finished_ || (last_ && row.state == *last_)) return;
-    last_ = row.state;
-    Write(row, waiting_.emplace_back());
+    if (finished_) return;
+    v1::Attempt next;
+    Write(row, attempts_, next);
+    // Polls come and go: only what a watcher can act on is a change.
+    if (last_ && next.state() == last_->state() &&
+        (next.waiting_for() == "account") == (last_->waiting_for() == "account")) {
+      return;
+    }
+    last_ = next;
+    waiting_.push_back(std::move(next));
     Next();
   }
 
@@ -157,27 +178,57 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
   const Rule* rule_ = nullptr;
   access::Scope scope_;
   rivery::Attempts::Watch watch_;
+  Concurrency::Place place_;
 
   std::mutex guard_;  // guards everything below
   std::deque<v1::Attempt> waiting_;
   v1::Attempt written_;
-  std::optional<storage::AttemptState> last_;
+  std::optional<v1::Attempt> last_;
+  bool decided_ = false;
   bool writing_ = false;
   bool finished_ = false;
 };
 
 }  // namespace
 
+Result<void> AttemptsService::CheckNames(const Admitted& admitted, const rivery::Order& order,
+                                         bool authorizes) {
+  const access::Scope& where = admitted.permit.Where();
+  auto project = ProjectId::Parse(where.project);
+  if (!project) return Fail(std::move(project));
+  auto component_id = ComponentId::Parse(where.component);
+  if (!component_id) return Fail(std::move(component_id));
+  auto component = store_.Get<storage::Component>(storage::Component::Names(*component_id));
+  if (!component) return Fail(std::move(component));
+  const std::string& datasource = component->row.rivery_datasource_id;
+  const std::string& type = component->row.rivery_connection_type;
+  if (datasource.empty() || type.empty()) return {};  // refused with its own words
+  auto account = rivery::OpenAccountFor(store_, order.account, *project);
+  if (!account) return Fail(std::move(account));
+  rivery::Catalogue::Names names{.connection_type = type, .datasource = std::nullopt};
+  if (authorizes) names.datasource = datasource;
+  return catalogue_.Check(order.account, *account, names, [&]() -> Result<void> {
+    audit::Entry entry = admitted.entry;
+    entry.act = "catalogue.read";
+    entry.object = order.account.Str();
+    entry.outcome = audit::Outcome::kAllowed;
+    auto recorded = edge_.GetTrail().RecordAndWait(std::move(entry));
+    if (!recorded) return Fail(std::move(recorded));
+    return {};
+  });
+}
+
 grpc::ServerUnaryReactor* AttemptsService::Authorize(grpc::CallbackServerContext* call,
                                                      const v1::AuthorizeRequest* request,
                                                      v1::Attempt* response) {
   return edge_.Serve(
-      call, "Attempts.Authorize", workers_, request, response,
+      call, "Attempts.Authorize", rivery_workers_, request, response,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto order = OrderOf(asked.account(), asked.oauth_id());
         if (!order) return Fail(std::move(order));
         order->authorized_for = asked.authorized_for();
         order->validity_s = asked.validity_s();
+        order->deadline_s = asked.deadline_s();
         order->connection_name = asked.connection_name();
         std::optional<access::Permit> to_connect;
         if (!order->connection_name.empty()) {
@@ -185,10 +236,11 @@ grpc::ServerUnaryReactor* AttemptsService::Authorize(grpc::CallbackServerContext
           if (!permit) return Fail(std::move(permit));
           to_connect = std::move(*permit);
         }
+        if (auto known = CheckNames(admitted, *order, true); !known) return known;
         auto attempt =
             attempts_.Authorize(admitted.permit, to_connect, *order, admitted.ForCommit());
         if (!attempt) return Fail(std::move(attempt));
-        Write(attempt->row, answer);
+        Write(attempt->row, attempts_, answer);
         return {};
       });
 }
@@ -197,14 +249,16 @@ grpc::ServerUnaryReactor* AttemptsService::Connect(grpc::CallbackServerContext* 
                                                    const v1::ConnectRequest* request,
                                                    v1::Attempt* response) {
   return edge_.Serve(
-      call, "Attempts.Connect", workers_, request, response,
+      call, "Attempts.Connect", rivery_workers_, request, response,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto order = OrderOf(asked.account(), asked.oauth_id());
         if (!order) return Fail(std::move(order));
         order->connection_name = asked.connection_name();
+        order->deadline_s = asked.deadline_s();
+        if (auto known = CheckNames(admitted, *order, false); !known) return known;
         auto attempt = attempts_.Connect(admitted.permit, *order, admitted.ForCommit());
         if (!attempt) return Fail(std::move(attempt));
-        Write(attempt->row, answer);
+        Write(attempt->row, attempts_, answer);
         return {};
       });
 }
@@ -216,7 +270,7 @@ grpc::ServerUnaryReactor* AttemptsService::Get(grpc::CallbackServerContext* call
                      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
                        auto found = Find(store_, admitted.permit.Where(), asked.id());
                        if (!found) return Fail(std::move(found));
-                       Write(found->row, answer);
+                       Write(found->row, attempts_, answer);
                        return {};
                      });
 }
@@ -255,7 +309,7 @@ grpc::ServerUnaryReactor* AttemptsService::List(grpc::CallbackServerContext* cal
         auto page = store_.List<storage::Attempt>(where.project, where.component,
                                                   asked.page_token(), asked.page_size());
         if (!page) return Fail(std::move(page));
-        for (const auto& stored : page->rows) Write(stored.row, *answer.add_attempts());
+        for (const auto& stored : page->rows) Write(stored.row, attempts_, *answer.add_attempts());
         answer.set_next_page_token(page->next);
         return {};
       });
@@ -272,11 +326,11 @@ grpc::ServerWriteReactor<v1::Attempt>* AttemptsService::Watch(
   } else if (!id) {
     stream->Refuse(id.error());
   } else {
-    edge_.Admit(call, rule, *scope, {},
+    edge_.Admit(call, rule, request->ByteSizeLong(), *scope, {},
                 [this, stream, &rule, scope = *scope, id = *id](Result<Admitted> admitted) {
                   if (!admitted) return stream->Refuse(admitted.error());
                   try {
-                    stream->Begin(rule, scope, id, store_);
+                    stream->Begin(rule, scope, id, store_, std::move(admitted->place));
                   } catch (...) {
                     stream->Refuse(Edge::FailedInside());
                   }
@@ -296,9 +350,35 @@ grpc::ServerUnaryReactor* AttemptsService::Cancel(grpc::CallbackServerContext* c
                        auto attempt =
                            attempts_.Cancel(admitted.permit, *id, admitted.ForCommit());
                        if (!attempt) return Fail(std::move(attempt));
-                       Write(attempt->row, answer);
+                       Write(attempt->row, attempts_, answer);
                        return {};
                      });
+}
+
+grpc::ServerUnaryReactor* AttemptsService::Resume(grpc::CallbackServerContext* call,
+                                                  const v1::ResumeAttemptRequest* request,
+                                                  v1::Attempt* response) {
+  return edge_.Serve(
+      call, "Attempts.Resume", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto found = Find(store_, admitted.permit.Where(), asked.id());
+        if (!found) return Fail(std::move(found));
+        admitted.entry.object = found->row.id.Str();
+        std::optional<access::Permit> to_connect;
+        if (found->row.connect) {
+          auto permit = edge_.AlsoPermit(admitted, access::Right::kConnect);
+          if (!permit) return Fail(std::move(permit));
+          to_connect = std::move(*permit);
+        }
+        // The line of the call comes from the edge: often nothing is committed.
+        storage::Act act = admitted.entry;
+        act.act = "attempt.resumed";
+        auto attempt =
+            attempts_.Resume(admitted.permit, to_connect, found->row.id, std::move(act));
+        if (!attempt) return Fail(std::move(attempt));
+        Write(attempt->row, attempts_, answer);
+        return {};
+      });
 }
 
 }  // namespace oauthvault::rpc

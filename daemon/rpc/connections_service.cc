@@ -1,8 +1,43 @@
 #include "daemon/rpc/connections_service.h"
 
+#include <string>
 #include <utility>
 
+#include "storage/utf8.h"
+
 namespace oauthvault::rpc {
+namespace {
+
+v1::ConnectionStep StepOf(rivery::Step step) {
+  switch (step) {
+    case rivery::Step::kInStep: return v1::CONNECTION_STEP_IN_STEP;
+    case rivery::Step::kBehind: return v1::CONNECTION_STEP_BEHIND;
+    case rivery::Step::kRefused: return v1::CONNECTION_STEP_REFUSED;
+  }
+  return v1::CONNECTION_STEP_UNSPECIFIED;
+}
+
+// Which connection a request names.
+Result<rivery::ConnectionName> NameIn(const std::string& account, const std::string& id) {
+  auto account_id = AccountId::Parse(account);
+  if (!account_id) return Fail(std::move(account_id));
+  if (!IsValidId(id)) return Fail(Code::kInvalid, "a connection's id is 24 hex digits");
+  return rivery::ConnectionName{std::move(*account_id), id};
+}
+
+void WriteVerified(const rivery::Verified& verified, v1::VerifiedConnection& message) {
+  message.set_id(verified.row.connection_id);
+  message.set_name(verified.row.name);
+  for (const rivery::Drift drift : verified.drift) {
+    message.add_drift(std::string(rivery::NameOf(drift)));
+  }
+  // What Rivery says may be no UTF-8, which no message can hold.
+  if (IsValidUtf8(verified.remote_name)) message.set_remote_name(verified.remote_name);
+  message.set_changed_at_ms(verified.changed_at_ms);
+  for (const std::string& id : verified.duplicates) message.add_duplicates(id);
+}
+
+}  // namespace
 
 Result<void> ConnectionsService::Write(const storage::Connection& row,
                                        v1::Connection& message) const {
@@ -20,9 +55,13 @@ Result<void> ConnectionsService::Write(const storage::Connection& row,
   auto credentials = store_.Find<storage::Credentials>(
       storage::Credentials::Names(row.project, row.component, row.oauth_id));
   if (!credentials) return Fail(std::move(credentials));
-  // Credentials that were deleted and stored anew count from 1 again, so their age is asked, too.
-  message.set_in_step(*credentials && (*credentials)->version == row.written_version &&
-                      (*credentials)->row.created_at_s <= row.updated_at_s);
+  const rivery::Standing standing = rivery::StandingOf(row, *credentials);
+  message.set_in_step(standing.step == rivery::Step::kInStep);
+  message.set_step(StepOf(standing.step));
+  message.set_why(standing.step == rivery::Step::kBehind ? propagation_.TroubleOf(row)
+                                                         : standing.why);
+  message.set_principal(row.principal);
+  message.set_written_fingerprint(row.written_fingerprint);
   return {};
 }
 
@@ -69,17 +108,76 @@ grpc::ServerUnaryReactor* ConnectionsService::Update(grpc::CallbackServerContext
   return edge_.Serve(
       call, "Connections.Update", rivery_workers_, request, response,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-        auto account = AccountId::Parse(asked.account());
-        if (!account) return Fail(std::move(account));
-        if (!IsValidId(asked.id())) {
-          return Fail(Code::kInvalid, "a connection's id is 24 hex digits");
-        }
+        auto name = NameIn(asked.account(), asked.id());
+        if (!name) return Fail(std::move(name));
         admitted.entry.object = asked.id();
         admitted.recorded = true;  // by the reveal inside; a failure gets a line of its own
-        auto updated = connections_.Update(std::move(admitted.permit), *account, asked.id(),
-                                           asked.name(), admitted.caller, edge_.NowS());
+        rivery::Connections::UpdateOrder order{std::move(*name), asked.name()};
+        if (asked.allow_older()) order.older = rivery::Older::kAllow;
+        auto updated = connections_.Update(std::move(admitted.permit), order, admitted.caller,
+                                           edge_.NowS());
         if (!updated) return Fail(std::move(updated));
         return Write(updated->row, answer);
+      });
+}
+
+grpc::ServerUnaryReactor* ConnectionsService::Verify(grpc::CallbackServerContext* call,
+                                                     const v1::VerifyConnectionsRequest* request,
+                                                     v1::VerifyConnectionsResponse* response) {
+  return edge_.Serve(
+      call, "Connections.Verify", rivery_workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto account = AccountId::Parse(asked.account());
+        if (!account) return Fail(std::move(account));
+        if (!asked.id().empty() && !IsValidId(asked.id())) {
+          return Fail(Code::kInvalid, "what is verified is named by 24 hex digits, or not at all");
+        }
+        admitted.entry.object = asked.id();
+        admitted.recorded = true;  // before the first call; a failure gets a line of its own
+        auto page = connections_.Verify(
+            admitted.permit,
+            {std::move(*account), asked.id(), asked.page_token(), asked.page_size()},
+            admitted.caller, edge_.NowS());
+        if (!page) return Fail(std::move(page));
+        for (const rivery::Verified& verified : page->connections) {
+          WriteVerified(verified, *answer.add_connections());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* ConnectionsService::Adopt(grpc::CallbackServerContext* call,
+                                                    const v1::AdoptConnectionRequest* request,
+                                                    v1::Connection* response) {
+  return edge_.Serve(
+      call, "Connections.Adopt", rivery_workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto name = NameIn(asked.account(), asked.id());
+        if (!name) return Fail(std::move(name));
+        auto oauth_id = OauthId::Parse(asked.oauth_id());
+        if (!oauth_id) return Fail(std::move(oauth_id));
+        admitted.entry.object = asked.id();
+        admitted.recorded = true;  // before the first call; a failure gets a line of its own
+        auto adopted = connections_.Adopt(
+            std::move(admitted.permit), {std::move(*name), std::move(*oauth_id), asked.write()},
+            admitted.caller, edge_.NowS());
+        if (!adopted) return Fail(std::move(adopted));
+        return Write(adopted->row, answer);
+      });
+}
+
+grpc::ServerUnaryReactor* ConnectionsService::Delete(grpc::CallbackServerContext* call,
+                                                     const v1::DeleteConnectionRequest* request,
+                                                     v1::DeleteConnectionResponse* response) {
+  return edge_.Serve(
+      call, "Connections.Delete", rivery_workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        auto name = NameIn(asked.account(), asked.id());
+        if (!name) return Fail(std::move(name));
+        admitted.entry.object = asked.id();
+        admitted.recorded = true;  // before the call; a failure gets a line of its own
+        return connections_.Delete(admitted.permit, *name, admitted.caller, edge_.NowS());
       });
 }
 

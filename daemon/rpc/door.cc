@@ -19,12 +19,19 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
+#include <vector>
+
+#include "crypto/sabotage.h"
 
 namespace oauthvault::rpc {
 namespace {
 
 constexpr int kBacklog = 512;
 constexpr std::chrono::milliseconds kPauseWithoutDescriptors{50};
+// gRPC says nothing when it closes a connection, so we look: from time to time, and where a place
+// is wanted, but not for each of a flood.
+constexpr std::chrono::milliseconds kSweepEvery{1000};
+constexpr std::chrono::milliseconds kSweepPause{20};
 
 std::uint64_t InodeOf(int fd) {
   struct stat status {};
@@ -51,6 +58,8 @@ bool IsAnswered(const sockaddr_un& address) {
 constexpr int kQuietBeforeProbesS = 60;
 constexpr int kProbeIntervalS = 15;
 constexpr int kProbes = 4;
+// What was sent must be taken within this time, also by one who is there and does not read.
+constexpr unsigned kUnreadMs = 30'000;
 
 void SetUp(int connection) {
   const int on = 1;
@@ -61,6 +70,7 @@ void SetUp(int connection) {
              sizeof kQuietBeforeProbesS);
   setsockopt(connection, IPPROTO_TCP, TCP_KEEPINTVL, &kProbeIntervalS, sizeof kProbeIntervalS);
   setsockopt(connection, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
+  setsockopt(connection, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnreadMs, sizeof kUnreadMs);
 }
 
 }  // namespace
@@ -83,8 +93,13 @@ Result<Descriptor> ListenTcp(const std::string& listen_at) {
   Descriptor listener(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
   if (listener) setsockopt(listener.Get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  // gRPC's own listener then takes the same port, and everything that comes there.
+  const bool stock = crypto::IsSabotaged(crypto::Sabotage::kStockListener);
+  if (listener && stock) {
+    setsockopt(listener.Get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  }
   const bool bound = listener && bind(listener.Get(), found->ai_addr, found->ai_addrlen) == 0 &&
-                     listen(listener.Get(), kBacklog) == 0;
+                     (stock || listen(listener.Get(), kBacklog) == 0);
   freeaddrinfo(found);
   if (!bound) {
     return Fail(Code::kUnavailable, "cannot listen there; is another program on this port?",
@@ -173,21 +188,51 @@ Door::~Door() {
   thread_.join();
 }
 
+Origin Origin::Of(const sockaddr_storage& address) {
+  Origin origin;
+  const auto take = [&origin](std::uint32_t family, const void* from, std::size_t size) {
+    origin.family_ = family;
+    std::memcpy(&origin.prefix_, from, size);
+  };
+  if (address.ss_family == AF_INET) {
+    take(AF_INET, &reinterpret_cast<const sockaddr_in&>(address).sin_addr, 4);
+  } else if (address.ss_family == AF_INET6) {
+    const in6_addr& ip = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&ip)) {
+      take(AF_INET, ip.s6_addr + 12, 4);
+    } else {
+      take(AF_INET6, ip.s6_addr, 8);
+    }
+  }
+  return origin;
+}
+
 void Door::Run() {
   pollfd waited[2] = {{listener_.Get(), POLLIN, 0}, {stop_.Get(), POLLIN, 0}};
+  Clock::time_point ticked{};
   while (true) {
-    if (poll(waited, 2, -1) < 0 && errno != EINTR) return;
-    if ((waited[1].revents & POLLIN) != 0) return;
-    if ((waited[0].revents & POLLIN) != 0) AcceptOne();
+    const int wait_ms = handed_over_.empty() ? -1 : static_cast<int>(kSweepEvery.count());
+    const int ready = poll(waited, 2, wait_ms);
+    if (ready < 0 && errno != EINTR) return;
+    if (ready > 0 && (waited[1].revents & POLLIN) != 0) return;
+    if (ready > 0 && (waited[0].revents & POLLIN) != 0) AcceptOne();
+    if (const auto now = Clock::now(); now - ticked >= kSweepEvery) {
+      ticked = now;
+      Sweep(now);
+    }
+    Publish();
   }
 }
 
 void Door::AcceptOne() {
-  const bool tracked_full = handed_over_.size() >= settings_.max_connections;
-  Descriptor connection(accept4(listener_.Get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  Descriptor connection(accept4(listener_.Get(), reinterpret_cast<sockaddr*>(&peer), &size,
+                                SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!connection) {
     if (errno != EMFILE && errno != ENFILE) return;
     // Without this the waiting connection would wake the loop for ever, and its client would wait.
+    ++settings_.counters->refused_without_descriptor;
     reserve_.Close();
     Descriptor refused(accept4(listener_.Get(), nullptr, nullptr, SOCK_CLOEXEC));
     refused.Close();
@@ -195,18 +240,87 @@ void Door::AcceptOne() {
     std::this_thread::sleep_for(kPauseWithoutDescriptors);
     return;
   }
-  if (tracked_full) ForgetClosed();
-  if (handed_over_.size() >= settings_.max_connections) return;
-  if (settings_.let_in && !settings_.let_in(connection.Get())) return;
+  const Origin origin = Origin::Of(peer);
+  std::atomic<std::uint64_t>* excess = Excess(origin);
+  if (const auto now = Clock::now(); excess != nullptr && now - swept_ >= kSweepPause) {
+    swept_ = now;
+    Sweep(now);
+    excess = Excess(origin);
+  }
+  if (excess != nullptr) {
+    ++*excess;
+    return;
+  }
+  if (settings_.let_in && !settings_.let_in(connection.Get())) {
+    ++settings_.counters->refused_caller;
+    return;
+  }
+  ++settings_.counters->accepted;
   SetUp(connection.Get());
-  // A number that comes back belongs to this connection now, whatever it was before.
-  handed_over_[connection.Get()] = InodeOf(connection.Get());
+  Add(connection.Get(), origin);
   settings_.hand_over(connection.Release());
 }
 
-void Door::ForgetClosed() {
-  std::erase_if(handed_over_,
-                [](const auto& entry) { return InodeOf(entry.first) != entry.second; });
+// What one more connection from there would be too much of; null: of nothing.
+std::atomic<std::uint64_t>* Door::Excess(const Origin& origin) {
+  DoorCounters& counters = *settings_.counters;
+  if (handed_over_.size() >= settings_.max_connections) return &counters.refused_in_all;
+  if (young_ >= settings_.max_handshakes) return &counters.refused_at_handshake;
+  const auto found = origins_.find(origin);
+  if (found == origins_.end() || crypto::IsSabotaged(crypto::Sabotage::kNoAddressCap)) {
+    return nullptr;
+  }
+  if (found->second.open >= settings_.max_per_origin ||
+      found->second.young >= settings_.max_handshakes / 2 + settings_.max_handshakes % 2) {
+    return &counters.refused_of_address;
+  }
+  return nullptr;
+}
+
+void Door::Add(int fd, const Origin& origin) {
+  Remove(fd);  // a number that comes back belongs to this connection now
+  handed_over_.emplace(fd, Connection{InodeOf(fd), origin, Clock::now(), true});
+  ++young_;
+  if (!origin.IsKnown()) return;
+  Count& count = origins_[origin];
+  ++count.open;
+  ++count.young;
+}
+
+void Door::Remove(int fd) {
+  const auto found = handed_over_.find(fd);
+  if (found == handed_over_.end()) return;
+  GrowUp(found->second);
+  if (const auto origin = origins_.find(found->second.origin);
+      origin != origins_.end() && --origin->second.open == 0) {
+    origins_.erase(origin);
+  }
+  handed_over_.erase(found);
+}
+
+void Door::GrowUp(Connection& connection) {
+  if (!std::exchange(connection.young, false)) return;
+  --young_;
+  const auto origin = origins_.find(connection.origin);
+  if (origin != origins_.end()) --origin->second.young;
+}
+
+// Forgets what was closed, and lets what is old enough be no handshake any more.
+void Door::Sweep(Clock::time_point now) {
+  std::vector<int> closed;
+  for (auto& [fd, connection] : handed_over_) {
+    if (InodeOf(fd) != connection.inode) {
+      closed.push_back(fd);
+    } else if (now - connection.since > settings_.handshake_timeout) {
+      GrowUp(connection);
+    }
+  }
+  for (const int fd : closed) Remove(fd);
+}
+
+void Door::Publish() {
+  settings_.counters->open = static_cast<std::uint32_t>(handed_over_.size());
+  settings_.counters->young = young_;
 }
 
 }  // namespace oauthvault::rpc

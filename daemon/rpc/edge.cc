@@ -1,7 +1,14 @@
 #include "daemon/rpc/edge.h"
 
+#include <chrono>
+
+#include "crypto/sabotage.h"
+
 namespace oauthvault::rpc {
 namespace {
+
+// gRPC rounds a deadline up on its way, by at most a hundredth.
+constexpr std::chrono::seconds kDeadlineSlack{1};
 
 audit::Entry EntryFor(const Rule& rule, const access::Scope& scope) {
   audit::Entry entry;
@@ -14,11 +21,47 @@ audit::Entry EntryFor(const Rule& rule, const access::Scope& scope) {
 
 }  // namespace
 
+Result<void> Edge::CheckBounds(const grpc::CallbackServerContext& call, const Rule& rule,
+                               std::size_t request_bytes) const {
+  if (request_bytes > rule.max_request_bytes) {
+    ++counters_.out_of_bounds;
+    return Fail(Code::kExhausted, "the request is larger than its method takes");
+  }
+  if (!rule.needs_deadline || crypto::IsSabotaged(crypto::Sabotage::kNoDeadlineCheck)) return {};
+  const auto deadline = call.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) {
+    ++counters_.out_of_bounds;
+    return Fail(Code::kInvalid, "the call has no deadline: set one, of at most a minute");
+  }
+  if (deadline - std::chrono::system_clock::now() > rule.max_deadline + kDeadlineSlack) {
+    ++counters_.out_of_bounds;
+    return Fail(Code::kInvalid, "the call's deadline is further ahead than its method allows");
+  }
+  return {};
+}
+
+Result<void> Edge::StillWanted(const grpc::CallbackServerContext& call) const {
+  if (crypto::IsSabotaged(crypto::Sabotage::kNoDeadlineCheck)) return {};
+  if (call.IsCancelled() || call.deadline() <= std::chrono::system_clock::now()) {
+    ++counters_.too_late;
+    return Fail(Code::kUnavailable, "the call's time was over before its turn came");
+  }
+  return {};
+}
+
 void Edge::Admit(const grpc::CallbackServerContext* call, const Rule& rule,
-                 const access::Scope& scope, std::string oauth_id, Done done) const {
+                 std::size_t request_bytes, const access::Scope& scope, std::string oauth_id,
+                 Done done) const {
+  if (auto within = CheckBounds(*call, rule, request_bytes); !within) {
+    return done(Fail(std::move(within)));
+  }
   audit::Entry entry = EntryFor(rule, scope);
   entry.oauth_id = std::move(oauth_id);
   Result<access::Caller> caller = peers_.Identify(*call);
+  // Strangers share one place; the trail bounds what their denials write.
+  Result<Concurrency::Place> place =
+      concurrency_.Take(caller ? std::string_view(caller->who.Str()) : std::string_view("-"));
+  if (!place) return done(Fail(std::move(place)));
   Result<access::Permit> permit = [&]() -> Result<access::Permit> {
     if (!caller) return std::unexpected(caller.error());
     return access::Decide(caller->who, rule.right, scope, *grants_.InForce());
@@ -26,13 +69,20 @@ void Edge::Admit(const grpc::CallbackServerContext* call, const Rule& rule,
   entry.principal = caller ? caller->who.Str() : "-";
   entry.peer = caller ? caller->peer : call->peer();
   if (caller) entry.request_id = caller->request_id;
+  // What commits has its line after the fact, so there must be room for it before.
+  if (permit && rule.audited && !rule.revokes && !trail_.HasRoom()) {
+    return done(Fail(Code::kUnavailable, "the disk under the audit trail has room to revoke only"));
+  }
   if (permit) {
-    return done(Admitted{std::move(*permit), std::move(*caller), std::move(entry)});
+    entry.revokes = rule.revokes;
+    return done(Admitted{std::move(*permit), std::move(*caller), std::move(entry), false,
+                         std::move(*place)});
   }
   entry.outcome = audit::Outcome::kDenied;
   entry.code = NameOf(permit.error().GetCode());
-  trail_.Record(std::move(entry), [denied = std::move(permit.error()), done = std::move(done)](
-                                      Result<audit::Recorded> recorded) mutable {
+  trail_.RecordDenial(std::move(entry), [denied = std::move(permit.error()),
+                                         done = std::move(done), place = std::move(*place)](
+                                            Result<void> recorded) mutable {
     if (!recorded) return done(Fail(std::move(recorded)));
     done(std::unexpected(std::move(denied)));
   });
@@ -69,6 +119,11 @@ Result<void> Edge::RecordAfter(const Rule& rule, Admitted& admitted, Result<void
                   : denied ? audit::Outcome::kDenied
                            : audit::Outcome::kFailed;
   if (!told) entry.code = NameOf(told.error().GetCode());
+  entry.revokes = rule.revokes;
+  if (denied) {
+    Result<void> recorded = trail_.RecordDenialAndWait(std::move(entry));
+    return recorded ? std::move(told) : recorded;
+  }
   auto recorded = trail_.RecordAndWait(std::move(entry));
   if (!recorded) return Fail(std::move(recorded));
   return told;

@@ -4,6 +4,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,6 +18,8 @@
 #include "daemon/audit/trail.h"
 #include "daemon/registry/grants.h"
 #include "daemon/rpc/access_rules.h"
+#include "daemon/rpc/concurrency.h"
+#include "daemon/rpc/counters.h"
 #include "daemon/rpc/peer.h"
 #include "daemon/rpc/status.h"
 #include "daemon/rpc/workers.h"
@@ -34,6 +37,8 @@ struct Admitted {
   /// Set by a story that recorded by itself, because a secret left or something was committed; a
   /// failure after that gets a line of its own.
   bool recorded = false;
+  /// Kept until the answer has left.
+  Concurrency::Place place;
 
   /// What the line about this call's commit says: the commit records it.
   storage::Act ForCommit() {
@@ -42,18 +47,32 @@ struct Admitted {
   }
 };
 
-/// The one place through which every call goes: who calls, what the method asks for, the decision,
-/// the line for a denial. Only then a story runs, and an audited one leaves its line before the
-/// answer. Nothing throws out of here. Threads: any.
+/// One unary call. Holds its place until the answer has left, or was given up: an answer that
+/// nobody reads is memory.
+class UnaryCall final : public grpc::ServerUnaryReactor {
+ public:
+  /// Before Finish.
+  void Hold(Concurrency::Place place) { place_ = std::move(place); }
+  Concurrency::Place& GetPlace() { return place_; }
+
+ private:
+  void OnDone() override { delete this; }
+  Concurrency::Place place_;
+};
+
+/// The one place through which every call goes: its bounds, who calls, what the method asks for,
+/// the decision, the line for a denial. Only then a story runs, and an audited one leaves its line
+/// before the answer. Nothing throws out of here. Threads: any.
 class Edge {
  public:
   /// Wall clock in seconds since 1970.
   using Clock = std::function<std::int64_t()>;
 
   Edge(const AccessRules& rules, const Peers& peers, const registry::Grants& grants,
-       const storage::Store& store, audit::Trail& trail, Clock clock)
+       const storage::Store& store, audit::Trail& trail, Concurrency& concurrency,
+       CallCounters& counters, Clock clock)
       : rules_(rules), peers_(peers), grants_(grants), store_(store), trail_(trail),
-        clock_(std::move(clock)) {}
+        concurrency_(concurrency), counters_(counters), clock_(std::move(clock)) {}
 
   /// Serves a method whose messages hold no outgoing secret. `act` is `Service.Method`. The story,
   /// `Result<void>(Admitted&, const Request&, Response&)`, runs on `workers`.
@@ -61,22 +80,28 @@ class Edge {
   grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* call, std::string_view act,
                                   Workers& workers, const Request* request, Response* response,
                                   Story story) const noexcept {
-    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    auto* reactor = new UnaryCall;
     const Rule& rule = rules_.Of(act);
     Result<access::Scope> scope = ScopeOf(rule, *request);
     if (!scope) {
       reactor->Finish(StatusOf(scope.error(), *call));
       return reactor;
     }
-    Admit(call, rule, *scope, OauthIdOf(rule, *request),
+    Admit(call, rule, request->ByteSizeLong(), *scope, OauthIdOf(rule, *request),
           [this, call, reactor, &rule, &workers, request, response,
            story = std::move(story)](Result<Admitted> admitted) mutable {
             if (!admitted) return reactor->Finish(StatusOf(admitted.error(), *call));
+            reactor->Hold(std::move(admitted->place));
             Workers::Work work = [this, call, reactor, &rule, request, response,
                                   story = std::move(story),
                                   call_admitted = std::move(*admitted)]() mutable {
+              if (auto wanted = StillWanted(*call); !wanted) {
+                return reactor->Finish(StatusOf(wanted.error(), *call));
+              }
               Result<void> told = Tell(story, call_admitted, *request, *response);
               told = RecordAfter(rule, call_admitted, std::move(told));
+              // What was done is told in any case; such an answer is small.
+              if (told && !rule.audited) told = reactor->GetPlace().Hold(response->ByteSizeLong());
               reactor->Finish(told ? grpc::Status::OK : StatusOf(told.error(), *call));
             };
             if (!workers.Post(work)) {
@@ -87,11 +112,17 @@ class Edge {
     return reactor;
   }
 
-  /// Decides. A denial is recorded first; then, or at once where allowed, `done` is called: from
-  /// this call or from the trail's thread. `oauth_id` stands in the line; empty: there is none.
+  /// Checks the bounds, takes a place, decides. A denial is recorded first; then, or at once where
+  /// allowed, `done` is called: from this call or from the trail's thread. `oauth_id` stands in the
+  /// line; empty: there is none. A call that is out of bounds (Invalid, Exhausted) or one too many
+  /// (Exhausted) leaves no line: nothing was decided.
   using Done = std::move_only_function<void(Result<Admitted>)>;
-  void Admit(const grpc::CallbackServerContext* call, const Rule& rule, const access::Scope& scope,
-             std::string oauth_id, Done done) const;
+  void Admit(const grpc::CallbackServerContext* call, const Rule& rule, std::size_t request_bytes,
+             const access::Scope& scope, std::string oauth_id, Done done) const;
+
+  /// Whether anybody still waits for the answer: work that waited beyond its deadline is not begun.
+  /// Errors: Unavailable.
+  Result<void> StillWanted(const grpc::CallbackServerContext& call) const;
 
   /// A second decision for the same caller, for stories that need two rights. The call's line names
   /// the right that was missing. Errors: Denied, which the story passes on.
@@ -104,6 +135,15 @@ class Edge {
   /// The pair a request names, where the rule's right is on a pair. Errors: Invalid.
   template <class Request>
   static Result<access::Scope> ScopeOf(const Rule& rule, const Request& request) {
+    if (rule.right == access::Right::kAudit) {
+      // A method about one project may be granted on it.
+      if constexpr (requires { request.project(); }) {
+        if (request.project().empty()) return access::Scope::Vault();
+        Result<ProjectId> project = ProjectId::Parse(request.project());
+        if (!project) return Fail(std::move(project));
+        return access::Scope::Whole(*project);
+      }
+    }
     if (!access::IsPairRight(rule.right)) return access::Scope::Vault();
     if constexpr (requires { request.project(), request.component(); }) {
       Result<ProjectId> project = ProjectId::Parse(request.project());
@@ -148,12 +188,16 @@ class Edge {
     }
   }
   Result<void> RecordAfter(const Rule& rule, Admitted& admitted, Result<void> told) const;
+  Result<void> CheckBounds(const grpc::CallbackServerContext& call, const Rule& rule,
+                           std::size_t request_bytes) const;
 
   const AccessRules& rules_;
   const Peers& peers_;
   const registry::Grants& grants_;
   const storage::Store& store_;
   audit::Trail& trail_;
+  Concurrency& concurrency_;
+  CallCounters& counters_;
   const Clock clock_;
 };
 

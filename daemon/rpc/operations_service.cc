@@ -112,6 +112,20 @@ Result<std::unique_lock<std::mutex>> Alone(std::mutex& mutex) {
 
 }  // namespace
 
+void Write(const Counters& counters, v1::EdgeStatus& message) {
+  message.set_connections_open(counters.tcp.open);
+  message.set_handshakes_under_way(counters.tcp.young);
+  message.set_connections_accepted(counters.tcp.accepted);
+  message.set_refused_in_all(counters.tcp.refused_in_all);
+  message.set_refused_of_address(counters.tcp.refused_of_address);
+  message.set_refused_at_handshake(counters.tcp.refused_at_handshake);
+  message.set_refused_without_descriptor(counters.tcp.refused_without_descriptor);
+  message.set_calls_under_way(counters.calls.under_way);
+  message.set_calls_too_many(counters.calls.too_many);
+  message.set_calls_out_of_bounds(counters.calls.out_of_bounds);
+  message.set_calls_too_late(counters.calls.too_late);
+}
+
 Result<void> OperationsService::WriteFacts(v1::StatusResponse& answer) const {
   auto fill = parts_.store.GetEngine().GetFill();
   if (!fill) return Fail(std::move(fill));
@@ -137,6 +151,7 @@ Result<void> OperationsService::WriteFacts(v1::StatusResponse& answer) const {
   const upkeep::LastCheck::State check = parts_.last_check.Get();
   answer.set_check(check.word);
   answer.set_checked_at_s(check.at_s);
+  Write(parts_.counters, *answer.mutable_edge());
   return {};
 }
 

@@ -9,6 +9,7 @@
 
 #include "crypto/keyring.h"
 #include "daemon/registry/grants.h"
+#include "daemon/rpc/counters.h"
 #include "daemon/rpc/edge.h"
 #include "daemon/rpc/workers.h"
 #include "daemon/upkeep/check.h"
@@ -28,6 +29,9 @@ struct DaemonFacts {
   std::filesystem::path keys_file;
 };
 
+/// What the doors and the edge count, for `status`.
+void Write(const Counters& counters, v1::EdgeStatus& message);
+
 /// operations.proto: the daemon itself, while its vault is open.
 class OperationsService final : public v1::Operations::CallbackService {
  public:
@@ -41,6 +45,7 @@ class OperationsService final : public v1::Operations::CallbackService {
     /// Held by what must not run beside its like: a new root or a shredding under a backup or a
     /// check would show a store and keys that do not belong together.
     std::mutex& alone;
+    const Counters& counters;
   };
   /// `slow_workers` run what takes minutes. `seal` starts the sealing and returns at once.
   OperationsService(const Edge& edge, Workers& workers, Workers& slow_workers, Parts parts,

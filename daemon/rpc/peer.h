@@ -5,42 +5,48 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
 
 #include "crypto/error.h"
 #include "daemon/access/caller.h"
-#include "daemon/registry/authority.h"
 #include "daemon/registry/identities.h"
+#include "daemon/registry/trust.h"
 
 namespace oauthvault::rpc {
 
 /// Who calls. The unix socket's opener is the local admin: its door let in none but root and the
-/// daemon's own user. On TCP it is the certificate's one SPIFFE id, and the certificate must be
-/// neither expired nor revoked at this moment, however old the connection. Threads: any.
+/// daemon's own user. On TCP it is the certificate's one SPIFFE id, and at this moment, however old
+/// the connection, one of the CAs in force must vouch for it, the chain must be good, and the
+/// certificate must not be revoked. Threads: any.
 class Peers {
  public:
   /// Wall clock in seconds since 1970.
   using Clock = std::function<std::int64_t()>;
 
-  Peers(const registry::Identities& identities, Clock clock)
-      : identities_(identities), clock_(std::move(clock)) {}
+  Peers(const registry::Identities& identities, const registry::Trusts& trusts, Clock clock)
+      : identities_(identities), trusts_(trusts), clock_(std::move(clock)) {}
 
   /// Errors: Unauthenticated.
   Result<access::Caller> Identify(const grpc::CallbackServerContext& call) const;
 
  private:
-  Result<registry::PeerCertificate> Read(const std::string& certificate_pem) const;
+  Result<registry::Vouched> Verify(const std::string& leaf_pem, const std::string& chain_pem,
+                                   std::int64_t now_s) const;
 
   const registry::Identities& identities_;
+  const registry::Trusts& trusts_;
   const Clock clock_;
-  mutable std::mutex guard_;  // guards read_
-  // Certificates that were read, by their PEM text: parsing one costs more than a reveal.
-  mutable std::unordered_map<std::string, registry::PeerCertificate> read_;
+  mutable std::mutex guard_;  // guards verified_ and verified_by_
+  // What was verified, by leaf and chain as PEM text, with the table that it was verified by: doing
+  // it anew costs more than a reveal. Another table in force voids all.
+  mutable std::unordered_map<std::string, registry::Vouched> verified_;
+  mutable std::shared_ptr<const registry::TrustTable> verified_by_;
 };
 
-/// So many read certificates are remembered; then all are forgotten at once.
+/// So many verified chains are remembered; then all are forgotten at once.
 inline constexpr std::size_t kMaxRememberedCertificates = 4096;
 
 }  // namespace oauthvault::rpc

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/access/explain.h"
 #include "daemon/registry/components.h"
 #include "daemon/registry/projects.h"
 
@@ -44,13 +45,53 @@ void Write(const storage::Grant& row, v1::Grant& message) {
   message.set_created_by(row.created_by);
 }
 
-void Write(const storage::Identity& row, v1::Identity& message) {
+v1::IdentityState WordOf(registry::IdentityState state) {
+  switch (state) {
+    case registry::IdentityState::kValid: return v1::IDENTITY_STATE_VALID;
+    case registry::IdentityState::kExpired: return v1::IDENTITY_STATE_EXPIRED;
+    case registry::IdentityState::kRevoked: return v1::IDENTITY_STATE_REVOKED;
+  }
+  return v1::IDENTITY_STATE_UNSPECIFIED;
+}
+
+void Write(const storage::Identity& row, std::int64_t now_s, v1::Identity& message) {
   message.set_serial(row.serial);
   message.set_principal(row.principal);
   message.set_issued_at_s(row.issued_at_s);
   message.set_expires_at_s(row.expires_at_s);
   message.set_revoked_at_s(row.revoked_at_s);
   message.set_issued_by(row.issued_by);
+  message.set_state(WordOf(registry::StateOf(row, now_s)));
+  message.set_renewed_from(row.renewed_from);
+}
+
+std::string_view WordOf(access::AllowedBy allowed_by) {
+  switch (allowed_by) {
+    case access::AllowedBy::kNothing: return "nothing";
+    case access::AllowedBy::kKind: return "kind";
+    case access::AllowedBy::kGrant: return "grant";
+  }
+  __builtin_unreachable();
+}
+
+void Write(const access::Explanation& explained, v1::ExplainResponse& message) {
+  message.set_allowed(explained.obstacles.empty());
+  message.set_allowed_by(std::string(WordOf(explained.allowed_by)));
+  message.set_grant_project(explained.grant.project);
+  message.set_grant_component(explained.grant.component);
+  for (const access::Obstacle obstacle : explained.obstacles) {
+    const access::ObstacleWords words = access::WordsOf(obstacle);
+    v1::Obstacle& told = *message.add_obstacles();
+    told.set_word(std::string(words.word));
+    told.set_what(std::string(words.what));
+    told.set_change(std::string(words.change));
+  }
+}
+
+/// A principal of any trust domain, also of one that nobody vouches for any more: to take what it
+/// was granted away, and to ask about it.
+Result<access::Principal> AnyPrincipal(const std::string& text) {
+  return access::Principal::Parse(text, access::TrustDomainIn(text));
 }
 
 registry::ComponentFields FieldsOf(const v1::SetComponentRequest& request) {
@@ -205,14 +246,15 @@ grpc::ServerUnaryReactor* RegistryService::AddGrant(grpc::CallbackServerContext*
   return edge_.Serve(
       call, "Registry.AddGrant", workers_, request, response,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-        auto principal = access::Principal::Parse(asked.principal(), identities_.TrustDomain());
+        auto principal = trusts_.InForce()->PrincipalOf(asked.principal());
         if (!principal) return Fail(std::move(principal));
         std::vector<access::Right> rights;
         for (const std::string& word : asked.rights()) {
           const std::optional<access::Right> right = access::RightOf(word);
-          if (!right || !access::IsPairRight(*right)) {
+          if (!right || !access::IsGrantable(*right)) {
             return Fail(Code::kInvalid,
-                        "no such right; grants have store, describe, reveal, encrypt and connect");
+                        "no such right; grants have store, describe, reveal, encrypt, connect, "
+                        "audit");
           }
           rights.push_back(*right);
         }
@@ -247,7 +289,7 @@ grpc::ServerUnaryReactor* RegistryService::RemoveGrant(grpc::CallbackServerConte
   return edge_.Serve(
       call, "Registry.RemoveGrant", workers_, request, response,
       [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
-        auto principal = access::Principal::Parse(asked.principal(), identities_.TrustDomain());
+        auto principal = AnyPrincipal(asked.principal());
         if (!principal) return Fail(std::move(principal));
         return grants_.Remove(*principal, asked.project(), asked.component(),
                               admitted.ForCommit());
@@ -263,7 +305,36 @@ grpc::ServerUnaryReactor* RegistryService::IssueIdentity(grpc::CallbackServerCon
         auto issued = identities_.Issue(asked.path(), asked.csr_pem(), asked.ttl_s(),
                                         admitted.ForCommit(), edge_.NowS());
         if (!issued) return Fail(std::move(issued));
-        Write(issued->identity.row, *answer.mutable_identity());
+        Write(issued->identity.row, edge_.NowS(), *answer.mutable_identity());
+        answer.set_certificate_pem(issued->certificate_pem);
+        answer.set_ca_pem(identities_.Authority().CertificatePem());
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* RegistryService::RenewIdentity(grpc::CallbackServerContext* call,
+                                                         const v1::RenewIdentityRequest* request,
+                                                         v1::IssueIdentityResponse* response) {
+  return edge_.Serve(
+      call, "Registry.RenewIdentity", workers_, request, response,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        std::string serial = asked.serial();
+        auto by = registry::Identities::By::kHolder;
+        if (serial.empty()) {
+          serial = admitted.caller.own_serial;
+        } else if (serial != admitted.caller.own_serial) {
+          auto permit = edge_.AlsoPermit(admitted, access::Right::kRegister);
+          if (!permit) return Fail(std::move(permit));
+          by = registry::Identities::By::kAdmin;
+        }
+        if (!IsValidId(serial)) {
+          return Fail(Code::kInvalid,
+                      "name a serial, or show the vault's certificate that is to be renewed");
+        }
+        auto issued = identities_.Renew(serial, by, asked.csr_pem(), asked.ttl_s(),
+                                        admitted.ForCommit(), edge_.NowS());
+        if (!issued) return Fail(std::move(issued));
+        Write(issued->identity.row, edge_.NowS(), *answer.mutable_identity());
         answer.set_certificate_pem(issued->certificate_pem);
         answer.set_ca_pem(identities_.Authority().CertificatePem());
         return {};
@@ -279,7 +350,7 @@ grpc::ServerUnaryReactor* RegistryService::ListIdentities(
                                                                   asked.page_size());
                        if (!page) return Fail(std::move(page));
                        for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_identities());
+                         Write(stored.row, edge_.NowS(), *answer.add_identities());
                        }
                        answer.set_next_page_token(page->next);
                        return {};
@@ -297,7 +368,39 @@ grpc::ServerUnaryReactor* RegistryService::RevokeIdentity(grpc::CallbackServerCo
         }
         auto revoked = identities_.Revoke(asked.serial(), admitted.ForCommit(), edge_.NowS());
         if (!revoked) return Fail(std::move(revoked));
-        Write(revoked->row, answer);
+        Write(revoked->row, edge_.NowS(), answer);
+        return {};
+      });
+}
+
+grpc::ServerUnaryReactor* RegistryService::Explain(grpc::CallbackServerContext* call,
+                                                   const v1::ExplainRequest* request,
+                                                   v1::ExplainResponse* response) {
+  return edge_.Serve(
+      call, "Registry.Explain", workers_, request, response,
+      [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto principal = AnyPrincipal(asked.principal());
+        if (!principal) return Fail(std::move(principal));
+        const std::optional<access::Right> right = access::RightOf(asked.right());
+        if (!right) return Fail(Code::kInvalid, "there is no such right to explain");
+        const Rule rule{.act = {}, .right = *right, .audited = false, .revokes = false};
+        auto scope = Edge::ScopeOf(rule, asked);
+        if (!scope) return Fail(std::move(scope));
+        access::Surroundings surroundings;
+        auto standing = identities_.StandingOf(*principal, *trusts_.InForce(), edge_.NowS());
+        if (!standing) return Fail(std::move(standing));
+        surroundings.standing = *standing;
+        if (scope->IsPair()) {
+          auto project = store_.Find<storage::Project>({scope->project, {}, {}});
+          if (!project) return Fail(std::move(project));
+          auto component = store_.Find<storage::Component>({{}, scope->component, {}});
+          if (!component) return Fail(std::move(component));
+          surroundings.project_registered = project->has_value();
+          surroundings.project_shredding = *project && (*project)->row.shredding_at_s != 0;
+          surroundings.component_registered = component->has_value();
+        }
+        Write(access::Explain(*principal, *right, *scope, *grants_.InForce(), surroundings),
+              answer);
         return {};
       });
 }

@@ -3,6 +3,7 @@
 #include "crypto/keyring.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
+#include "daemon/registry/trust.h"
 #include "daemon/rpc/edge.h"
 #include "daemon/rpc/workers.h"
 #include "oauthvault/v1/registry.grpc.pb.h"
@@ -10,14 +11,14 @@
 
 namespace oauthvault::rpc {
 
-/// registry.proto: projects, components, grants, identities.
+/// registry.proto: projects, components, grants, identities; explain.
 class RegistryService final : public v1::Registry::CallbackService {
  public:
   RegistryService(const Edge& edge, Workers& workers, crypto::Keyring& keyring,
                   storage::Store& store, registry::Grants& grants,
-                  registry::Identities& identities)
+                  registry::Identities& identities, const registry::Trusts& trusts)
       : edge_(edge), workers_(workers), keyring_(keyring), store_(store), grants_(grants),
-        identities_(identities) {}
+        identities_(identities), trusts_(trusts) {}
 
   grpc::ServerUnaryReactor* AddProject(grpc::CallbackServerContext*, const v1::AddProjectRequest*,
                                        v1::Project*) override;
@@ -49,12 +50,17 @@ class RegistryService final : public v1::Registry::CallbackService {
   grpc::ServerUnaryReactor* IssueIdentity(grpc::CallbackServerContext*,
                                           const v1::IssueIdentityRequest*,
                                           v1::IssueIdentityResponse*) override;
+  grpc::ServerUnaryReactor* RenewIdentity(grpc::CallbackServerContext*,
+                                          const v1::RenewIdentityRequest*,
+                                          v1::IssueIdentityResponse*) override;
   grpc::ServerUnaryReactor* ListIdentities(grpc::CallbackServerContext*,
                                            const v1::ListIdentitiesRequest*,
                                            v1::ListIdentitiesResponse*) override;
   grpc::ServerUnaryReactor* RevokeIdentity(grpc::CallbackServerContext*,
                                            const v1::RevokeIdentityRequest*,
                                            v1::Identity*) override;
+  grpc::ServerUnaryReactor* Explain(grpc::CallbackServerContext*, const v1::ExplainRequest*,
+                                    v1::ExplainResponse*) override;
 
  private:
   const Edge& edge_;
@@ -63,6 +69,7 @@ class RegistryService final : public v1::Registry::CallbackService {
   storage::Store& store_;
   registry::Grants& grants_;
   registry::Identities& identities_;
+  const registry::Trusts& trusts_;
 };
 
 }  // namespace oauthvault::rpc

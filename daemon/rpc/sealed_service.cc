@@ -34,6 +34,7 @@ grpc::ServerUnaryReactor* SealedService::Status(grpc::CallbackServerContext* cal
   response->set_trust_domain(facts_.trust_domain);
   response->set_address(facts_.address);
   response->set_started_at_s(facts_.started_at_s);
+  Write(counters_, *response->mutable_edge());
   {
     const std::lock_guard lock(guard_);
     response->set_shares_given(progress_.shares_given);

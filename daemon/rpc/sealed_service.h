@@ -42,8 +42,8 @@ class SealedService final : public SealedOperations {
   };
   /// `on_open` is called once, from a worker, before the caller is answered.
   SealedService(crypto::Unlocker unlocker, Workers& workers, const DaemonFacts& facts,
-                std::function<void(Opened)> on_open)
-      : unlocker_(std::move(unlocker)), workers_(workers), facts_(facts),
+                const Counters& counters, std::function<void(Opened)> on_open)
+      : unlocker_(std::move(unlocker)), workers_(workers), facts_(facts), counters_(counters),
         on_open_(std::move(on_open)) {}
 
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext*, const v1::StatusRequest*,
@@ -64,6 +64,7 @@ class SealedService final : public SealedOperations {
 
   Workers& workers_;
   const DaemonFacts& facts_;
+  const Counters& counters_;
   const std::function<void(Opened)> on_open_;
 };
 

@@ -1,32 +1,23 @@
 #include "daemon/rpc/server.h"
 
-#include <grpc/grpc_security_constants.h>
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "crypto/sabotage.h"
+#include "daemon/rpc/call_counter.h"
 
 namespace oauthvault::rpc {
 namespace {
 
 using Acceptor = std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>;
-
-std::shared_ptr<grpc::ServerCredentials> MutualTls(const registry::ServerIdentity& identity,
-                                                   const std::string& ca_pem) {
-  grpc::SslServerCredentialsOptions options(
-      GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.pem_root_certs = ca_pem;
-  options.pem_key_cert_pairs.emplace_back();
-  auto& pair = options.pem_key_cert_pairs.back();
-  pair.cert_chain = identity.certificate_pem;
-  identity.key.Bytes().Expose([&pair](std::span<const std::uint8_t> pem) {
-    pair.private_key.assign(reinterpret_cast<const char*>(pem.data()), pem.size());
-  });
-  auto credentials = grpc::SslServerCredentials(options);
-  crypto::Wipe(pair.private_key);
-  return credentials;
-}
 
 void HandOver(const Acceptor& acceptor, int fd) {
   grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -49,14 +40,52 @@ Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 namespace {
 
+// What gRPC says may hold what a client sent; where it says it does not.
+void LogPlaceOnly(gpr_log_func_args* said) {
+  spdlog::debug("gRPC has something to say file={} line={}", said->file, said->line);
+}
+
+int Milliseconds(std::chrono::milliseconds time) { return static_cast<int>(time.count()); }
+
 void SetLimits(grpc::ServerBuilder& builder, const Server::Settings& settings) {
+  gpr_set_log_function(LogPlaceOnly);
   grpc::EnableDefaultHealthCheckService(true);
   builder.SetMaxReceiveMessageSize(kMaxRequestSize);
   builder.SetMaxSendMessageSize(kMaxAnswerSize);
-  builder.AddChannelArgument("grpc.server_handshake_timeout_ms",
-                             static_cast<int>(settings.handshake_timeout.count()));
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataSize);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+  builder.SetResourceQuota(grpc::ResourceQuota("doors").Resize(kReceiveMemory));
+  if (!crypto::IsSabotaged(crypto::Sabotage::kNoHandshakeLimit)) {
+    builder.AddChannelArgument("grpc.server_handshake_timeout_ms",
+                               Milliseconds(settings.handshake_timeout));
+  }
+  const std::pair<const char*, int> arguments[] = {
+      {GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataSize},
+      {GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams},
+      {GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(kMaxConnectionIdle)},
+      {GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(kMaxConnectionAge)},
+      {GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(kMaxConnectionGrace)},
+      {GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(kKeepaliveInterval)},
+      {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(kKeepaliveTimeout)},
+      {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, Milliseconds(kMinPingInterval)},
+      {GRPC_ARG_HTTP2_MAX_PING_STRIKES, kMaxPingStrikes},
+  };
+  for (const auto& [name, value] : arguments) builder.AddChannelArgument(name, value);
+  if (settings.calls != nullptr) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> counters;
+    counters.push_back(std::make_unique<CallCounter>(*settings.calls));
+    builder.experimental().SetInterceptorCreators(std::move(counters));
+  }
+}
+
+// As many as configured, or as descriptors are left for one door.
+std::uint32_t WithinDescriptors(std::uint32_t configured) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return configured;
+  const std::uint64_t left =
+      std::max<std::uint64_t>(limit.rlim_cur, kOwnDescriptors + 2) - kOwnDescriptors;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(configured, left / 2));
 }
 
 Acceptor AcceptorFor(grpc::ServerBuilder& builder,
@@ -68,10 +97,12 @@ Acceptor AcceptorFor(grpc::ServerBuilder& builder,
 
 }  // namespace
 
-Result<void> Server::OpenUnixDoor(Descriptor unix_socket, const Settings& settings) {
+Result<void> Server::OpenUnixDoor(Descriptor unix_socket, const Settings& settings,
+                                  Counters& counters) {
   auto door = Door::Open(std::move(unix_socket),
-                         {"door-unix", settings.max_connections, IsOwnUser,
-                          [raw = state_.get()](int fd) { HandOver(raw->unix_acceptor, fd); }});
+                         {"door-unix", WithinDescriptors(settings.max_connections), IsOwnUser,
+                          [raw = state_.get()](int fd) { HandOver(raw->unix_acceptor, fd); },
+                          &counters.unix_socket});
   if (!door) return Fail(std::move(door));
   state_->unix_door = std::move(*door);
   return {};
@@ -85,26 +116,34 @@ Result<void> Server::OpenTcpDoor(Descriptor tcp, Door::Settings settings) {
 }
 
 Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_socket,
-                                              const registry::ServerIdentity& identity,
-                                              const std::string& ca_pem,
+                                              TlsCredentials& tls,
                                               const std::vector<grpc::Service*>& services,
-                                              const Settings& settings) {
+                                              const Settings& settings, Counters& counters) {
   std::unique_ptr<Server> server(new Server(std::make_unique<State>()));
   State* state = server->state_.get();
   grpc::ServerBuilder builder;
   SetLimits(builder, settings);
-  state->tcp_acceptor = AcceptorFor(builder, MutualTls(identity, ca_pem));
+  const bool stock = crypto::IsSabotaged(crypto::Sabotage::kStockListener);
+  if (stock) {
+    builder.AddListeningPort(BoundAddress(tcp), tls.ForDoor());
+  } else {
+    state->tcp_acceptor = AcceptorFor(builder, tls.ForDoor());
+  }
   state->unix_acceptor =
       AcceptorFor(builder, grpc::experimental::LocalServerCredentials(UDS));
   for (grpc::Service* service : services) builder.RegisterService(service);
   state->server = builder.BuildAndStart();
   if (state->server == nullptr) return Fail(Code::kUnavailable, "gRPC cannot start");
-  if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings); !opened) {
+  if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings, counters);
+      !opened) {
     return Fail(std::move(opened));
   }
+  if (stock) return server;
   auto opened = server->OpenTcpDoor(
-      std::move(tcp), {"door-tcp", settings.max_connections, nullptr,
-                       [state](int fd) { HandOver(state->tcp_acceptor, fd); }});
+      std::move(tcp), {"door-tcp", WithinDescriptors(settings.max_connections), nullptr,
+                       [state](int fd) { HandOver(state->tcp_acceptor, fd); }, &counters.tcp,
+                       settings.max_connections_per_address, settings.max_handshakes,
+                       settings.handshake_timeout});
   if (!opened) return Fail(std::move(opened));
   return server;
 }
@@ -112,7 +151,8 @@ Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_so
 Result<std::unique_ptr<Server>> Server::StartSealed(Descriptor tcp, Descriptor unix_socket,
                                                     grpc::Service* service,
                                                     grpc::CallbackGenericService* rest,
-                                                    const Settings& settings) {
+                                                    const Settings& settings,
+                                                    Counters& counters) {
   std::unique_ptr<Server> server(new Server(std::make_unique<State>()));
   grpc::ServerBuilder builder;
   SetLimits(builder, settings);
@@ -127,11 +167,13 @@ Result<std::unique_ptr<Server>> Server::StartSealed(Descriptor tcp, Descriptor u
   if (auto* health = server->state_->server->GetHealthCheckService()) {
     health->SetServingStatus(false);
   }
-  if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings); !opened) {
+  if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings, counters);
+      !opened) {
     return Fail(std::move(opened));
   }
   auto opened = server->OpenTcpDoor(std::move(tcp), {"door-tcp", settings.max_connections,
-                                                     [](int) { return false; }, nullptr});
+                                                     [](int) { return false; }, nullptr,
+                                                     &counters.tcp});
   if (!opened) return Fail(std::move(opened));
   return server;
 }

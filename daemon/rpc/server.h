@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "crypto/error.h"
-#include "daemon/registry/authority.h"
+#include "daemon/metrics/calls.h"
+#include "daemon/rpc/counters.h"
 #include "daemon/rpc/door.h"
+#include "daemon/rpc/tls_credentials.h"
 
 namespace oauthvault::rpc {
 
-/// A request has at most this many bytes.
+/// A request has at most this many bytes; its method may take less (access_rules.h).
 inline constexpr int kMaxRequestSize = 256 * 1024;
 /// An answer may be larger: a page of a list, the trail.
 inline constexpr int kMaxAnswerSize = 4 * 1024 * 1024;
@@ -24,23 +26,40 @@ inline constexpr int kMaxAnswerSize = 4 * 1024 * 1024;
 inline constexpr int kMaxMetadataSize = 8 * 1024;
 /// Calls at one time on one connection.
 inline constexpr int kMaxStreams = 128;
+/// What gRPC may hold for connections and for calls that have not come in whole.
+inline constexpr std::size_t kReceiveMemory = 64 * 1024 * 1024;
+/// A connection without calls is closed after so long, and any is told to go after the second; its
+/// calls may finish (none takes longer than the third: the contract's longest deadline).
+inline constexpr std::chrono::minutes kMaxConnectionIdle{5};
+inline constexpr std::chrono::minutes kMaxConnectionAge{30};
+inline constexpr std::chrono::minutes kMaxConnectionGrace{30};
+/// A peer that says nothing is asked; without an answer in time the connection is closed.
+inline constexpr std::chrono::seconds kKeepaliveInterval{60};
+inline constexpr std::chrono::seconds kKeepaliveTimeout{20};
+/// A peer may ask so often while nothing is called; the third time sooner, it is sent away.
+inline constexpr std::chrono::seconds kMinPingInterval{30};
+inline constexpr int kMaxPingStrikes = 2;
+/// Descriptors that connections leave for the daemon itself.
+inline constexpr std::uint64_t kOwnDescriptors = 64;
 
 /// The two doors and gRPC behind them: a unix socket for the local admin, TCP with mutual TLS for
-/// everybody else. Serves gRPC's health service beside the contract.
+/// everybody else. Serves gRPC's health service beside the contract; no reflection. Nothing is
+/// compressed: the size of what was compressed together with a secret tells about it.
 class Server {
  public:
-  /// Bounds of the TCP door.
+  /// Bounds of the doors; of the unix socket max_connections only.
   struct Settings {
     std::uint32_t max_connections;
     std::chrono::milliseconds handshake_timeout;
+    std::uint32_t max_connections_per_address;
+    std::uint32_t max_handshakes;
+    metrics::Calls* calls = nullptr;  ///< where calls are counted; null: nowhere
   };
-  /// `services` live as long as the server. `ca_pem`: whose client certificates are accepted.
-  /// Errors: Unavailable.
+  /// `services` and `tls` live as long as the server. Errors: Unavailable.
   static Result<std::unique_ptr<Server>> Start(Descriptor tcp, Descriptor unix_socket,
-                                               const registry::ServerIdentity& identity,
-                                               const std::string& ca_pem,
+                                               TlsCredentials& tls,
                                                const std::vector<grpc::Service*>& services,
-                                               const Settings& settings);
+                                               const Settings& settings, Counters& counters);
 
   /// The doors of a sealed vault: TCP closes every connection at once, as the certificate is
   /// sealed, too; the unix socket has `service`, and `rest` for every other method. Health says
@@ -48,7 +67,8 @@ class Server {
   static Result<std::unique_ptr<Server>> StartSealed(Descriptor tcp, Descriptor unix_socket,
                                                      grpc::Service* service,
                                                      grpc::CallbackGenericService* rest,
-                                                     const Settings& settings);
+                                                     const Settings& settings,
+                                                     Counters& counters);
   ~Server();
 
   /// Health says NOT_SERVING, the doors close, calls under way finish within `patience`.
@@ -57,7 +77,7 @@ class Server {
  private:
   struct State;
   explicit Server(std::unique_ptr<State> state);
-  Result<void> OpenUnixDoor(Descriptor unix_socket, const Settings& settings);
+  Result<void> OpenUnixDoor(Descriptor unix_socket, const Settings& settings, Counters& counters);
   Result<void> OpenTcpDoor(Descriptor tcp, Door::Settings settings);
   std::unique_ptr<State> state_;
 };

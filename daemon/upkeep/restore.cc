@@ -27,6 +27,7 @@
 #include "daemon/audit/history.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/projects.h"
+#include "daemon/registry/tokens.h"
 #include "daemon/upkeep/backup.h"
 #include "daemon/upkeep/check.h"
 #include "daemon/upkeep/shredding.h"
@@ -104,11 +105,13 @@ struct Since {
   using GrantNames = std::array<std::string, 3>;  // principal, project, component
   std::map<GrantNames, std::set<std::string>> grants;  // the rights that are left
   std::map<std::string, std::string> identities;       // serial -> principal
+  std::set<std::string> anchors;                       // ids, removed and not added again
   std::set<std::string> projects;                      // shredded or removed
   std::map<std::string, storage::Backup> backups;      // by folder
 };
 
-// An object is a list of words: `principal right..`, or `serial principal`.
+// An object is a list of words: `principal right..`, `serial principal serial..`, or `id domain
+// kind..`.
 std::vector<std::string> WordsOf(const std::string& object) {
   std::istringstream stream(object);
   std::vector<std::string> words;
@@ -135,8 +138,14 @@ void Take(const audit::HistoryLine& line, Since& since) {
   if (entry.act == "Registry.AddGrant" || entry.act == "Registry.RemoveGrant") {
     if (words.empty()) return;
     since.grants[{words[0], entry.project, entry.component}] = {words.begin() + 1, words.end()};
-  } else if (entry.act == "Registry.RevokeIdentity" && words.size() == 2) {
+  } else if (entry.act == "Registry.RevokeIdentity" && words.size() >= 2) {
+    // `serial principal`, and the serials of what it was renewed into.
     since.identities[words[0]] = words[1];
+    for (std::size_t i = 2; i < words.size(); ++i) since.identities[words[i]] = words[1];
+  } else if (entry.act == "Trust.Remove" && !words.empty()) {
+    since.anchors.insert(words[0]);
+  } else if (entry.act == "Trust.Add" && !words.empty()) {
+    since.anchors.erase(words[0]);
   } else if (entry.act == "Operations.ShredProject" || entry.act == "Registry.RemoveProject") {
     since.projects.insert(entry.project);
   } else if (entry.act == "Operations.Backup") {
@@ -205,6 +214,26 @@ Result<std::uint64_t> RevokeIdentities(const Since& since, storage::Store& store
   return revoked;
 }
 
+// CAs outside that are believed no more.
+Result<std::uint64_t> RemoveAnchors(const Since& since, storage::Store& store,
+                                    const storage::Act& act) {
+  std::uint64_t removed = 0;
+  for (const std::string& id : since.anchors) {
+    auto standing = store.Find<storage::TrustAnchor>(storage::TrustAnchor::Names(id));
+    if (!standing) return Fail(std::move(standing));
+    if (!*standing) continue;
+    storage::Act one = act;
+    one.object = id + " " + (*standing)->row.trust_domain;
+    storage::Batch batch(std::move(one));
+    batch.Remove((*standing)->row, (*standing)->version);
+    if (auto committed = store.Commit(std::move(batch)); !committed) {
+      return Fail(std::move(committed));
+    }
+    ++removed;
+  }
+  return removed;
+}
+
 // Backups that were made later still open, whatever this one knows.
 Result<void> NoteBackups(const Since& since, storage::Store& store, const storage::Act& act) {
   for (const auto& [folder, backup] : since.backups) {
@@ -234,6 +263,12 @@ Result<void> Replay(const Since& since, storage::Store& store, crypto::Keyring& 
   auto denied = RevokeIdentities(since, store, act, now_s);
   if (!denied) return Fail(std::move(denied));
   restored.identities_revoked = *denied;
+  auto removed = RemoveAnchors(since, store, act);
+  if (!removed) return Fail(std::move(removed));
+  restored.anchors_removed = *removed;
+  auto tokens = registry::Tokens(store, keyring).RemoveAll(act);
+  if (!tokens) return Fail(std::move(tokens));
+  restored.tokens_revoked = *tokens;
   if (auto noted = NoteBackups(since, store, act); !noted) return noted;
   for (const std::string& name : since.projects) {
     auto id = ProjectId::Parse(name);

@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "daemon/registry/tokens.h"
+
 namespace oauthvault::upkeep {
 namespace {
 
@@ -48,24 +50,32 @@ Result<std::uint64_t> RemoveGrants(const storage::Store& store, registry::Grants
   return found.size();
 }
 
+// Former versions of credentials are not told of apart.
+template <storage::Row R>
+void CountIn(Shredded& shredded, std::uint64_t removed) {
+  if (R::kTable == storage::TableId::kCredentials) shredded.credentials += removed;
+  if (R::kTable == storage::TableId::kAttempts) shredded.attempts += removed;
+  if (R::kTable == storage::TableId::kConnections) shredded.connections += removed;
+}
+
 // Removes what the project has, opened or not; counts it.
-Result<void> RemoveRows(storage::Store& store, registry::Grants& grants, const ProjectId& id,
-                        const storage::Act& act, Shredded& shredded) {
+Result<void> RemoveRows(const crypto::Keyring& keyring, storage::Store& store,
+                        registry::Grants& grants, const ProjectId& id, const storage::Act& act,
+                        Shredded& shredded) {
+  // First who may ask for the rest.
+  auto tokens_removed = registry::Tokens(store, keyring).RemoveOf(id, act);
+  if (!tokens_removed) return Fail(std::move(tokens_removed));
   auto grants_removed = RemoveGrants(store, grants, id, act);
   if (!grants_removed) return Fail(std::move(grants_removed));
   shredded.grants += *grants_removed;
-  struct Table {
-    storage::TableId id;
-    std::uint64_t* count;
-  };
-  for (const Table& table : {Table{storage::TableId::kCredentials, &shredded.credentials},
-                             Table{storage::TableId::kAttempts, &shredded.attempts},
-                             Table{storage::TableId::kConnections, &shredded.connections}}) {
-    auto removed = RemoveAll(store, table.id, id, act);
-    if (!removed) return Fail(std::move(removed));
-    *table.count += *removed;
-  }
-  return {};
+  Result<void> looked;
+  storage::ForEachRowType([&]<storage::Row R>() {
+    if (R::kOwner != crypto::OwnerKind::kProject || !looked) return;
+    auto removed = RemoveAll(store, R::kTable, id, act);
+    if (!removed) looked = Fail(std::move(removed));
+    if (removed) CountIn<R>(shredded, *removed);
+  });
+  return looked;
 }
 
 // The last commit: the project's own row, and the note that its rows are being rewrapped, which the
@@ -95,7 +105,8 @@ Result<void> Destroy(crypto::Keyring& keyring, storage::Store& store, registry::
   shredded.keys = static_cast<std::uint32_t>(keys->keks);
   // Twice: what was on its way when the mark was made came in behind the first time.
   for (int time = 0; time < 2; ++time) {
-    if (auto removed = RemoveRows(store, grants, id, act, shredded); !removed) return removed;
+    auto removed = RemoveRows(keyring, store, grants, id, act, shredded);
+    if (!removed) return removed;
   }
   storage::Act done = act;
   done.act = "project.shredded";

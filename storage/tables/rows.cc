@@ -50,6 +50,8 @@ enum class IdentityField : std::uint8_t {
   kExpiresAt = 4,
   kRevokedAt = 5,
   kIssuedBy = 6,
+  kRenewedFrom = 7,
+  kKeyHash = 8,
 };
 
 enum class CredentialsField : std::uint8_t {
@@ -66,6 +68,7 @@ enum class CredentialsField : std::uint8_t {
   kClientId = 11,
   kObtainedAt = 12,
   kForeignClient = 13,
+  kFingerprints = 20,
 };
 
 enum class AccountField : std::uint8_t {
@@ -74,6 +77,7 @@ enum class AccountField : std::uint8_t {
   kProjects = 3,
   kUpdatedAt = 4,
   kUpdatedBy = 5,
+  kRefusedAt = 6,
 };
 
 enum class AttemptField : std::uint8_t {
@@ -95,6 +99,10 @@ enum class AttemptField : std::uint8_t {
   kValidity = 16,
   kKnownIds = 17,
   kConnectionId = 18,
+  kDeadline = 19,
+  kAsked = 20,
+  kSuccessor = 21,
+  kPredecessor = 22,
 };
 
 enum class ConnectionField : std::uint8_t {
@@ -110,6 +118,11 @@ enum class ConnectionField : std::uint8_t {
   kWrittenFingerprint = 10,
   kCreatedAt = 11,
   kUpdatedAt = 12,
+  kPrincipal = 13,
+  kRefusal = 14,
+  kRefusedVersion = 15,
+  kSeenChangedAt = 16,
+  kProperties = 17,
 };
 
 enum class AuthorityField : std::uint8_t { kTrustDomain = 1, kCertificate = 2, kCreatedAt = 3 };
@@ -141,6 +154,28 @@ enum class RewrappingField : std::uint8_t {
   kOwnerName = 2,
   kStartedAt = 3,
   kStartedBy = 4,
+};
+
+enum class TokenField : std::uint8_t {
+  kId = 1,
+  kHash = 2,
+  kTitle = 3,
+  kProject = 4,
+  kComponent = 5,
+  kRights = 6,
+  kCreatedAt = 7,
+  kCreatedBy = 8,
+  kExpiresAt = 9,
+};
+enum class CredentialsVersionField : std::uint8_t { kVersion = 1, kCredentials = 2 };
+enum class TrustAnchorField : std::uint8_t {
+  kId = 1,
+  kTrustDomain = 2,
+  kKinds = 3,
+  kCertificate = 4,
+  kExpiresAt = 5,
+  kCreatedAt = 6,
+  kCreatedBy = 7,
 };
 
 template <class Field>
@@ -272,6 +307,8 @@ void Identity::Encode(FieldWriter& fields) const {
   fields.Put(Number(kExpiresAt), expires_at_s);
   fields.Put(Number(kRevokedAt), revoked_at_s);
   fields.Put(Number(kIssuedBy), issued_by);
+  fields.Put(Number(kRenewedFrom), renewed_from);
+  fields.Put(Number(kKeyHash), key_hash);
 }
 
 Result<Identity> Identity::Decode(const FieldReader& fields) {
@@ -283,6 +320,8 @@ Result<Identity> Identity::Decode(const FieldReader& fields) {
       .expires_at_s = fields.Signed(Number(kExpiresAt)),
       .revoked_at_s = fields.Signed(Number(kRevokedAt)),
       .issued_by = fields.Text(Number(kIssuedBy)),
+      .renewed_from = fields.Text(Number(kRenewedFrom)),
+      .key_hash = fields.Text(Number(kKeyHash)),
   };
 }
 
@@ -301,6 +340,7 @@ void Credentials::Encode(FieldWriter& fields) const {
   fields.Put(Number(kClientId), client_id);
   fields.Put(Number(kObtainedAt), obtained_at_s);
   fields.Put(Number(kForeignClient), foreign_client);
+  fields.Put(Number(kFingerprints), std::span<const std::string>(fingerprints));
 }
 
 Result<Credentials> Credentials::Decode(const FieldReader& fields) {
@@ -325,6 +365,7 @@ Result<Credentials> Credentials::Decode(const FieldReader& fields) {
       .client_id = fields.Text(Number(kClientId)),
       .obtained_at_s = fields.Signed(Number(kObtainedAt)),
       .foreign_client = fields.Flag(Number(kForeignClient)),
+      .fingerprints = fields.Texts(Number(kFingerprints)),
   };
 }
 
@@ -335,6 +376,7 @@ void Account::Encode(FieldWriter& fields) const {
   fields.Put(Number(kProjects), std::span<const std::string>(projects));
   fields.Put(Number(kUpdatedAt), updated_at_s);
   fields.Put(Number(kUpdatedBy), updated_by);
+  fields.Put(Number(kRefusedAt), refused_at_s);
 }
 
 Result<Account> Account::Decode(const FieldReader& fields) {
@@ -347,6 +389,7 @@ Result<Account> Account::Decode(const FieldReader& fields) {
       .projects = fields.Texts(Number(kProjects)),
       .updated_at_s = fields.Signed(Number(kUpdatedAt)),
       .updated_by = fields.Text(Number(kUpdatedBy)),
+      .refused_at_s = fields.Signed(Number(kRefusedAt)),
   };
   if (!std::all_of(account.projects.begin(), account.projects.end(), IsIdOrAny)) {
     return Fail(Code::kCorrupt, "a project of an account is neither an id nor *");
@@ -374,6 +417,10 @@ void Attempt::Encode(FieldWriter& fields) const {
   fields.Put(Number(kValidity), validity_s);
   fields.Put(Number(kKnownIds), std::span<const std::string>(known_ids));
   fields.Put(Number(kConnectionId), connection_id);
+  fields.Put(Number(kDeadline), deadline_s);
+  fields.Put(Number(kAsked), asked);
+  fields.Put(Number(kSuccessor), successor);
+  fields.Put(Number(kPredecessor), predecessor);
 }
 
 Result<Attempt> Attempt::Decode(const FieldReader& fields) {
@@ -412,6 +459,10 @@ Result<Attempt> Attempt::Decode(const FieldReader& fields) {
       .validity_s = fields.Signed(Number(kValidity)),
       .known_ids = fields.Texts(Number(kKnownIds)),
       .connection_id = fields.Text(Number(kConnectionId)),
+      .deadline_s = fields.Signed(Number(kDeadline)),
+      .asked = fields.Flag(Number(kAsked)),
+      .successor = fields.Text(Number(kSuccessor)),
+      .predecessor = fields.Text(Number(kPredecessor)),
   };
 }
 
@@ -429,6 +480,11 @@ void Connection::Encode(FieldWriter& fields) const {
   fields.Put(Number(kWrittenFingerprint), written_fingerprint);
   fields.Put(Number(kCreatedAt), created_at_s);
   fields.Put(Number(kUpdatedAt), updated_at_s);
+  fields.Put(Number(kPrincipal), principal);
+  fields.Put(Number(kRefusal), refusal);
+  fields.Put(Number(kRefusedVersion), refused_version);
+  fields.Put(Number(kSeenChangedAt), seen_changed_at_ms);
+  fields.Put(Number(kProperties), properties);
 }
 
 Result<Connection> Connection::Decode(const FieldReader& fields) {
@@ -454,6 +510,11 @@ Result<Connection> Connection::Decode(const FieldReader& fields) {
       .written_fingerprint = fields.Text(Number(kWrittenFingerprint)),
       .created_at_s = fields.Signed(Number(kCreatedAt)),
       .updated_at_s = fields.Signed(Number(kUpdatedAt)),
+      .principal = fields.Text(Number(kPrincipal)),
+      .refusal = fields.Text(Number(kRefusal)),
+      .refused_version = fields.Number(Number(kRefusedVersion)),
+      .seen_changed_at_ms = fields.Signed(Number(kSeenChangedAt)),
+      .properties = fields.Text(Number(kProperties)),
   };
 }
 
@@ -565,6 +626,82 @@ Result<Rewrapping> Rewrapping::Decode(const FieldReader& fields) {
       .owner = {static_cast<crypto::OwnerKind>(kind), fields.Text(Number(kOwnerName))},
       .started_at_s = fields.Signed(Number(kStartedAt)),
       .started_by = fields.Text(Number(kStartedBy)),
+  };
+}
+
+void Token::Encode(FieldWriter& fields) const {
+  using enum TokenField;
+  fields.Put(Number(kId), id.Str());
+  fields.Put(Number(kHash), hash);
+  fields.Put(Number(kTitle), title);
+  fields.Put(Number(kProject), project);
+  fields.Put(Number(kComponent), component);
+  fields.Put(Number(kRights), rights);
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kCreatedBy), created_by);
+  fields.Put(Number(kExpiresAt), expires_at_s);
+}
+
+Result<Token> Token::Decode(const FieldReader& fields) {
+  using enum TokenField;
+  Result<TokenId> id = IdIn<TokenId>(fields, kId);
+  if (!id) return Fail(std::move(id));
+  return Token{
+      .id = std::move(*id),
+      .hash = fields.Text(Number(kHash)),
+      .title = fields.Text(Number(kTitle)),
+      .project = fields.Text(Number(kProject)),
+      .component = fields.Text(Number(kComponent)),
+      .rights = fields.Texts(Number(kRights)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .created_by = fields.Text(Number(kCreatedBy)),
+      .expires_at_s = fields.Signed(Number(kExpiresAt)),
+  };
+}
+
+void CredentialsVersion::Encode(FieldWriter& fields) const {
+  using enum CredentialsVersionField;
+  FieldWriter inner;
+  credentials.Encode(inner);
+  const std::vector<std::uint8_t> bytes = std::move(inner).TakeBytes();
+  fields.Put(Number(kVersion), version);
+  fields.Put(Number(kCredentials), crypto::AsField(bytes));
+}
+
+Result<CredentialsVersion> CredentialsVersion::Decode(const FieldReader& fields) {
+  using enum CredentialsVersionField;
+  const std::string bytes = fields.Text(Number(kCredentials));
+  Result<FieldReader> inner = FieldReader::Parse(crypto::AsBytes(bytes));
+  if (!inner) return Fail(std::move(inner));
+  Result<Credentials> credentials = Credentials::Decode(*inner);
+  if (!credentials) return Fail(std::move(credentials));
+  return CredentialsVersion{
+      .version = fields.Number(Number(kVersion)),
+      .credentials = std::move(*credentials),
+  };
+}
+
+void TrustAnchor::Encode(FieldWriter& fields) const {
+  using enum TrustAnchorField;
+  fields.Put(Number(kId), id);
+  fields.Put(Number(kTrustDomain), trust_domain);
+  fields.Put(Number(kKinds), kinds);
+  fields.Put(Number(kCertificate), certificate_pem);
+  fields.Put(Number(kExpiresAt), expires_at_s);
+  fields.Put(Number(kCreatedAt), created_at_s);
+  fields.Put(Number(kCreatedBy), created_by);
+}
+
+Result<TrustAnchor> TrustAnchor::Decode(const FieldReader& fields) {
+  using enum TrustAnchorField;
+  return TrustAnchor{
+      .id = fields.Text(Number(kId)),
+      .trust_domain = fields.Text(Number(kTrustDomain)),
+      .kinds = fields.Texts(Number(kKinds)),
+      .certificate_pem = fields.Text(Number(kCertificate)),
+      .expires_at_s = fields.Signed(Number(kExpiresAt)),
+      .created_at_s = fields.Signed(Number(kCreatedAt)),
+      .created_by = fields.Text(Number(kCreatedBy)),
   };
 }
 

@@ -36,6 +36,9 @@ enum class TableId : std::uint8_t {
   kSummaries = 11,
   kBackups = 12,
   kRewrappings = 13,
+  kTokens = 14,
+  kCredentialsVersions = 15,
+  kTrustAnchors = 20,
 };
 
 /// A tenant.
@@ -90,7 +93,7 @@ struct Grant {
   std::string principal;            ///< canonical text of a principal, at most 512 bytes
   std::string project;              ///< an id, or `*` (runners and automation)
   std::string component;            ///< an id, or `*`
-  std::vector<std::string> rights;  ///< store, describe, reveal, encrypt, connect; sorted
+  std::vector<std::string> rights;  ///< store, describe, reveal, encrypt, connect, audit; sorted
   std::int64_t created_at_s = 0;
   std::string created_by;
 
@@ -115,6 +118,8 @@ struct Identity {
   std::int64_t expires_at_s = 0;
   std::int64_t revoked_at_s = 0;  ///< 0: not revoked
   std::string issued_by;
+  std::string renewed_from;  ///< serial of the certificate that this one follows; empty: none
+  std::string key_hash;      ///< SHA-256 of its public key, hex; empty in rows of before
 
   static crypto::RowNames Names(const std::string& serial) { return {{}, {}, {serial}}; }
   crypto::RowNames Names() const { return Names(serial); }
@@ -142,6 +147,9 @@ struct Credentials {
   std::string client_id;       ///< granted_through: for which OAuth client
   std::int64_t obtained_at_s = 0;
   bool foreign_client = false;  ///< authorized for Rivery's OAuth client: cannot be refreshed here
+  /// Of `#data` and of its longer texts, 16 bytes each, made when it was stored; none in rows that
+  /// were stored before there were any.
+  std::vector<std::string> fingerprints = {};
 
   static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
                                 const OauthId& id) {
@@ -163,6 +171,7 @@ struct Account {
   std::vector<std::string> projects;  ///< who may use it: ids, or one `*`
   std::int64_t updated_at_s = 0;
   std::string updated_by;
+  std::int64_t refused_at_s = 0;  ///< since when Rivery does not take its token; 0: it does
 
   static crypto::RowNames Names(const AccountId& id) { return {{}, {}, {id.Str()}}; }
   crypto::RowNames Names() const { return Names(id); }
@@ -205,6 +214,10 @@ struct Attempt {
   std::int64_t validity_s = 0;         ///< how long the link was asked for
   std::vector<std::string> known_ids;  ///< connections of this type and name before the create
   std::string connection_id;           ///< Rivery's `_id`, when created
+  std::int64_t deadline_s = 0;         ///< when it ends by itself, where no create is out; 0: never
+  bool asked = false;                  ///< credentials may be on their way since it was started
+  std::string successor;               ///< id of the attempt that goes on instead of a failed one
+  std::string predecessor;             ///< id of the failed attempt that it goes on for
 
   static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
                                 const AttemptId& id) {
@@ -230,9 +243,16 @@ struct Connection {
   std::string connection_type;
   OauthId oauth_id;                    ///< the credentials it holds
   std::uint64_t written_version = 0;   ///< record version of them last written to Rivery
-  std::string written_fingerprint;     ///< hex, of the body last written
+  std::string written_fingerprint;     ///< hex, keyed, of the credentials last written
   std::int64_t created_at_s = 0;
   std::int64_t updated_at_s = 0;
+  std::string principal;  ///< who answers for it: made, adopted or updated it; empty: not known
+  std::string refusal;    ///< why it is not brought in step: a fixed word; empty: it is
+  std::uint64_t refused_version = 0;  ///< record version of the credentials that was refused
+  /// When Rivery says that it was last changed, in ms, as seen when it was last looked at; 0: not
+  /// looked at since it was last written.
+  std::int64_t seen_changed_at_ms = 0;
+  std::string properties;  ///< a JSON object of what else each write carries; empty: nothing
 
   static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
                                 const AccountId& account, const std::string& connection_id) {
@@ -352,6 +372,70 @@ struct Rewrapping {
   static Result<Rewrapping> Decode(const FieldReader& fields);
 };
 
+/// An opaque token of the HTTP interface. Its text is kept nowhere, only a keyed hash of it. A row
+/// that is there is in force until it expires: revoking removes it.
+struct Token {
+  static constexpr TableId kTable = TableId::kTokens;
+  static constexpr Text kNotFound = "no such token";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  TokenId id;                       ///< the first half of `hash`, in hex
+  std::string hash;                 ///< keyed hash of the text, lower-case hex, 64 digits
+  std::string title;                ///< for people, at most kMaxTextSize
+  std::string project;              ///< an id; empty: a manage token
+  std::string component;            ///< an id, or `*`; empty: a manage token
+  std::vector<std::string> rights;  ///< rights on the pair but reveal, sorted; or `register` alone
+  std::int64_t created_at_s = 0;
+  std::string created_by;           ///< principal
+  std::int64_t expires_at_s = 0;
+
+  static crypto::RowNames Names(const TokenId& id) { return {{}, {}, {id.Str()}}; }
+  crypto::RowNames Names() const { return Names(id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<Token> Decode(const FieldReader& fields);
+  bool operator==(const Token&) const = default;
+};
+
+/// What credentials were before the write that gave them version `version` + 1. Secret parts: those
+/// of the credentials.
+struct CredentialsVersion {
+  static constexpr TableId kTable = TableId::kCredentialsVersions;
+  static constexpr Text kNotFound = "this version of the credentials is not kept";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kProject;
+  std::uint64_t version = 0;  ///< the record version that the credentials had
+  Credentials credentials;
+
+  static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
+                                const OauthId& id, std::uint64_t version) {
+    return {project.Str(), component.Str(), {id.Str(), std::to_string(version)}};
+  }
+  crypto::RowNames Names() const {
+    return Names(credentials.project, credentials.component, credentials.id, version);
+  }
+  void Encode(FieldWriter& fields) const;
+  static Result<CredentialsVersion> Decode(const FieldReader& fields);
+  bool operator==(const CredentialsVersion&) const = default;
+};
+
+/// A CA outside of the vault that may vouch for callers of one trust domain.
+struct TrustAnchor {
+  static constexpr TableId kTable = TableId::kTrustAnchors;
+  static constexpr Text kNotFound = "no such trust anchor";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  std::string id;            ///< SHA-256 of the certificate, 64 lower-case hex digits
+  std::string trust_domain;  ///< not the vault's own
+  std::vector<std::string> kinds;  ///< component, runner; sorted
+  std::string certificate_pem;
+  std::int64_t expires_at_s = 0;  ///< the certificate's end
+  std::int64_t created_at_s = 0;
+  std::string created_by;
+
+  static crypto::RowNames Names(const std::string& id) { return {{}, {}, {id}}; }
+  crypto::RowNames Names() const { return Names(id); }
+  void Encode(FieldWriter& fields) const;
+  static Result<TrustAnchor> Decode(const FieldReader& fields);
+  bool operator==(const TrustAnchor&) const = default;
+};
+
 /// Free text of a row has at most this many bytes of UTF-8.
 inline constexpr std::size_t kMaxTextSize = 1024;
 
@@ -373,7 +457,8 @@ void ForEachRowType(F&& use) {
     (use.template operator()<R>(), ...);
   }(std::type_identity<
       std::tuple<Project, Component, Grant, Identity, Credentials, Account, Attempt, Connection,
-                 Authority, Anchor, Summary, Backup, Rewrapping>>());
+                 Authority, Anchor, Summary, Backup, Rewrapping, Token, CredentialsVersion,
+                 TrustAnchor>>());
 }
 
 }  // namespace oauthvault::storage

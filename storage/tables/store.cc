@@ -49,7 +49,9 @@ Secrets Secrets::Clone() const { return {CloneOf(data), CloneOf(app_secret)}; }
 
 Result<std::uint64_t> Store::Commit(Batch batch) {
   std::vector<Change> changes;
+  std::vector<Change> needed;  // without what only goes where there is room
   changes.reserve(batch.pending_.size());
+  const bool may_shrink = std::ranges::any_of(batch.pending_, &Batch::Pending::where_room);
   for (Batch::Pending& pending : batch.pending_) {
     Change change{keyring_.KeyOf(static_cast<std::uint8_t>(pending.table), pending.names),
                   pending.expect, std::nullopt};
@@ -61,9 +63,20 @@ Result<std::uint64_t> Store::Commit(Batch batch) {
       if (!sealed) return Fail(std::move(sealed));
       change.row = std::move(*sealed);
     }
+    if (may_shrink && !pending.where_room) needed.push_back(change);
     changes.push_back(std::move(change));
   }
-  return engine_.Commit(std::move(changes), BytesOf(batch.act_));
+  Result<std::uint64_t> committed = engine_.Commit(std::move(changes), BytesOf(batch.act_));
+  if (!committed && may_shrink && committed.error().GetCode() == Code::kExhausted) {
+    committed = engine_.Commit(std::move(needed), BytesOf(batch.act_));
+  }
+  if (committed || committed.error().GetCode() == Code::kUnavailable) {
+    for (const Batch::Pending& pending : batch.pending_) {
+      const auto listener = listeners_.find(pending.table);
+      if (listener != listeners_.end()) listener->second(pending.names);
+    }
+  }
+  return committed;
 }
 
 Result<RewrapPage> Store::Rewrap(const crypto::Owner& owner, const std::string& page_token,

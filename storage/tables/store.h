@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -72,11 +74,24 @@ class Batch {
   void Replace(const R& row, std::uint64_t version, Secrets secrets = {}) {
     Add(row, Expect::Version(version), version + 1, std::move(secrets));
   }
+  /// As Insert, and left out where the store is too full for new rows: for what is kept beside a
+  /// change that should not fail for it.
+  template <Row R>
+  void InsertWhereRoom(const R& row, Secrets secrets) {
+    Add(row, Expect::Absent(), 1, std::move(secrets));
+    pending_.back().where_room = true;
+  }
   /// The row must stand at `version`.
   template <Row R>
   void Remove(const R& row, std::uint64_t version) {
     pending_.push_back({R::kTable, row.Names(), OwnerOf<R>(row.Names().project),
                         Expect::Version(version), 0, std::nullopt, {}});
+  }
+  /// Whatever stands under these names, damaged or not, or nothing.
+  template <Row R>
+  void RemoveAnyhow(const crypto::RowNames& names) {
+    pending_.push_back({R::kTable, names, OwnerOf<R>(names.project), Expect{}, 0, std::nullopt,
+                        {}});
   }
 
  private:
@@ -89,6 +104,7 @@ class Batch {
     std::uint64_t version;
     std::optional<crypto::SecretBytes> meta;  // absent: remove
     Secrets secrets;
+    bool where_room = false;
   };
   template <Row R>
   void Add(const R& row, Expect expect, std::uint64_t version, Secrets secrets) {
@@ -113,6 +129,9 @@ struct RewrapPage {
 class Store {
  public:
   Store(Engine& engine, const crypto::Keyring& keyring) : engine_(engine), keyring_(keyring) {}
+
+  /// `Keyring::FingerprintKey`, for what is stored with fingerprints.
+  const crypto::SecretBytes& FingerprintKey() const { return keyring_.FingerprintKey(); }
 
   /// The row, or nullopt. Errors: Corrupt (this row), Unavailable.
   template <Row R>
@@ -205,6 +224,16 @@ class Store {
                                        const Act& act);
 
   const Engine& GetEngine() const { return engine_; }
+  /// Whose keys seal the rows: for keyed hashes that stand in them.
+  const crypto::Keyring& GetKeyring() const { return keyring_; }
+
+  /// Calls `changed` with the names of each row of a table that a batch has written or removed, or
+  /// may have: from the thread that committed, behind the commit. It must be short and not commit.
+  /// For one listener a table; set and taken away (nullptr) while nobody else commits.
+  void Listen(TableId table, std::function<void(const crypto::RowNames&)> changed) {
+    listeners_.erase(table);
+    if (changed) listeners_.emplace(table, std::move(changed));
+  }
 
  private:
   struct RawPage {
@@ -231,6 +260,7 @@ class Store {
 
   Engine& engine_;
   const crypto::Keyring& keyring_;
+  std::map<TableId, std::function<void(const crypto::RowNames&)>> listeners_;
 };
 
 }  // namespace oauthvault::storage

@@ -13,6 +13,8 @@
 #include "oauthvault/v1/credentials.pb.h"
 #include "oauthvault/v1/operations.pb.h"
 #include "oauthvault/v1/registry.pb.h"
+#include "oauthvault/v1/tokens.pb.h"
+#include "oauthvault/v1/trust.pb.h"
 #include "tests/client/command_line.h"
 
 namespace oauthvault::client {
@@ -43,12 +45,17 @@ TEST_F(CliTest, Help_OfEveryVerbEndsWithAnExample) {
       "keys rotate", "keys rewrap", "keys status", "backup", "backups", "check", "project add",
       "project list", "project show", "project remove", "project shred", "component add",
       "component set", "component list", "component show", "component remove", "grant add",
-      "grant list", "grant remove", "identity issue", "identity list", "identity revoke",
+      "grant list", "grant remove", "identity issue", "identity renew", "identity list",
+      "identity revoke", "identity trust add", "identity trust list", "identity trust remove",
+      "token issue", "token list", "token revoke", "explain",
       "credentials put", "credentials list", "credentials show", "credentials reveal",
-      "credentials delete", "inject", "rivery account set", "rivery account show",
+      "credentials delete", "credentials versions", "credentials rollback", "credentials prune",
+      "inject", "encrypt", "run", "rivery account set", "rivery account show",
       "rivery account list", "rivery types", "rivery authorize", "connect", "connection list",
-      "connection show", "connection update", "attempt list", "attempt show", "attempt link",
-      "attempt cancel", "audit show", "audit verify", "completion bash"};
+      "connection show", "connection update", "connection verify", "connection adopt",
+      "connection delete", "rivery account check", "attempt list", "attempt show", "attempt link",
+      "attempt resume", "attempt cancel", "audit show", "audit find",
+      "audit verify", "audit checkpoint", "audit key", "audit export", "completion bash"};
   std::string all = RunAlone("--help").out;
   for (const std::string& verb : verbs) {
     const Ran help = RunAlone(verb + " --help");
@@ -114,6 +121,11 @@ TEST_F(CliTest, OneThing_IsPrintedForPeopleAndAsJson) {
   status.set_keys_locked(true);
   status.set_check("whole");
   status.set_checked_at_s(1'454'199'215);
+  status.mutable_edge()->set_connections_open(3);
+  status.mutable_edge()->set_connections_accepted(1200);
+  status.mutable_edge()->set_refused_of_address(41);
+  status.mutable_edge()->set_calls_under_way(2);
+  status.mutable_edge()->set_calls_out_of_bounds(5);
   fake_.Set("Operations/Status", {.messages = {status.SerializeAsString()}});
   ExpectGolden("status.txt", Run("status").out);
   ExpectGolden("status.json", Run("status --json").out);
@@ -322,6 +334,60 @@ TEST_F(CliTest, Inject_CallsTheVaultOnlyWhenItMust) {
   EXPECT_EQ((ran.out + ran.err).find(kCanary), std::string::npos);
 }
 
+TEST_F(CliTest, Inject_SaysForWhatItOpens) {
+  v1::InjectResponse response;
+  response.set_configuration("{}");
+  fake_.Set("Credentials/Inject", {.messages = {response.SerializeAsString()}});
+  const std::string inject = "inject config.json --out out.json" + std::string(kPair);
+  WriteText(folder_ / "config.json", R"({"#a":"KBC::ConfigSecure::x"})");
+  // A sandbox opens nothing, so there is nothing to ask.
+  EXPECT_EQ(Run(inject + " --sandbox").exit, 0);
+  EXPECT_TRUE(fake_.Requests("Credentials/Inject").empty());
+  EXPECT_EQ(Run(inject + " --config c-1 --branch-type dev").exit, 0);
+  WriteText(folder_ / "config.json", R"({"authorization":{"oauth_api":{"id":"main"}}})");
+  EXPECT_EQ(Run(inject + " --sandbox").exit, 0);
+  const auto requests = fake_.Requests("Credentials/Inject");
+  ASSERT_EQ(requests.size(), 2u);
+  v1::InjectRequest request;
+  ASSERT_TRUE(request.ParseFromString(requests[0]));
+  EXPECT_EQ(request.configuration_id(), "c-1");
+  EXPECT_EQ(request.branch_type(), "dev");
+  EXPECT_FALSE(request.sandbox());
+  ASSERT_TRUE(request.ParseFromString(requests[1]));
+  EXPECT_TRUE(request.sandbox());
+  EXPECT_EQ(Run(inject + " --branch-type main").exit, 1);
+}
+
+TEST_F(CliTest, Encrypt_SealsADocumentOrATextAndKeepsNoPlaintext) {
+  v1::EncryptResponse response;
+  response.set_sealed("{\"#a\":\"KBC::ProjectSecure::x\"}");
+  fake_.Set("Credentials/Encrypt", {.messages = {response.SerializeAsString()}});
+  WriteText(folder_ / "config.json", "{\"#a\":\"" + std::string(kCanary) + "\"}");
+  const std::string encrypt = "encrypt config.json" + std::string(kPair);
+  EXPECT_EQ(Run(encrypt).out, response.sealed() + '\n');
+  // The source itself may be replaced: what stands there then is sealed.
+  EXPECT_EQ(Run(encrypt + " --out config.json --scope configuration --config c-1").exit, 0);
+  EXPECT_EQ(ReadText(folder_ / "config.json"), response.sealed() + '\n');
+  EXPECT_EQ(ModeOf(folder_ / "config.json"), 0600U);
+  EXPECT_EQ(Run("encrypt - --plain" + std::string(kPair), std::string(kCanary) + "\r\n").exit, 0);
+  const auto requests = fake_.Requests("Credentials/Encrypt");
+  ASSERT_EQ(requests.size(), 3u);
+  v1::EncryptRequest request;
+  ASSERT_TRUE(request.ParseFromString(requests[0]));
+  EXPECT_EQ(request.document(), "{\"#a\":\"" + std::string(kCanary) + "\"}");
+  EXPECT_EQ(request.scope(), v1::VALUE_SCOPE_UNSPECIFIED);
+  ASSERT_TRUE(request.ParseFromString(requests[1]));
+  EXPECT_EQ(request.scope(), v1::VALUE_SCOPE_CONFIGURATION);
+  EXPECT_EQ(request.configuration_id(), "c-1");
+  ASSERT_TRUE(request.ParseFromString(requests[2]));
+  EXPECT_EQ(request.text(), kCanary);
+  EXPECT_EQ(Run(encrypt + " --scope everybody").exit, 1);
+  fake_.Set("Credentials/Encrypt", {.messages = {}, .code = Code::kDenied, .text = "no"});
+  const Ran denied = Run(encrypt);
+  EXPECT_EQ(denied.exit, 1);
+  EXPECT_EQ((denied.out + denied.err).find(kCanary), std::string::npos);
+}
+
 TEST_F(CliTest, Inject_ThatFailsLeavesTheOldFileAndNothingElse) {
   const std::string inject = "inject config.json --out out.json" + std::string(kPair);
   WriteText(folder_ / "out.json", "old");
@@ -348,6 +414,10 @@ TEST_F(CliTest, Inject_NeverWritesOverItsInput) {
   for (const char* out : {"config.json", "./config.json", "link.json", "hard.json"}) {
     EXPECT_EQ(Run("inject config.json --out " + std::string(out) + kPair).exit, 1) << out;
   }
+  // A redirection is a name, too: standard input comes from the file `in`.
+  const Ran redirected = Run("inject - --out in" + std::string(kPair), "{}");
+  EXPECT_EQ(redirected.exit, 1);
+  EXPECT_NE(redirected.err.find("--out is the input file itself"), std::string::npos);
   EXPECT_EQ(ReadText(folder_ / "config.json"), "{}");
 }
 
@@ -383,6 +453,141 @@ TEST_F(CliTest, Identity_KeepsItsKeyHereAndIsNotWrittenOver) {
   fake_.Set("Registry/IssueIdentity", {.messages = {}, .code = Code::kDenied, .text = "no"});
   EXPECT_EQ(Run("identity issue runner/x --out refused").exit, 1);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "refused"));
+}
+
+TEST_F(CliTest, Token_IsShownOnceOrKeptInAPrivateFile) {
+  const std::string text = "ovt_" + std::string(64, 'a');
+  v1::IssueTokenResponse response;
+  response.mutable_token()->set_id("4f1c09aa4f1c09aa4f1c09aa4f1c09aa");
+  response.mutable_token()->set_project("123");
+  response.mutable_token()->set_component("*");
+  response.mutable_token()->add_rights("store");
+  response.mutable_token()->set_expires_at_s(1'454'199'210);
+  response.set_text(text);
+  fake_.Set("Tokens/Issue", {.messages = {response.SerializeAsString()}});
+  const Ran people = Run("token issue --project 123 --right store,describe --ttl 2h");
+  EXPECT_EQ(people.exit, 0) << people.err;
+  EXPECT_TRUE(people.out.ends_with("token: " + text + "\n")) << people.out;
+  v1::IssueTokenRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Tokens/Issue").back()));
+  EXPECT_EQ(request.component(), "*");
+  EXPECT_EQ(request.ttl_s(), 7200);
+  EXPECT_EQ(request.rights_size(), 2);
+
+  const Ran json = Run("--json token issue --project 123 --right store");
+  EXPECT_TRUE(json.out.ends_with(",\"token\":\"" + text + "\"}\n")) << json.out;
+
+  const Ran kept = Run("token issue --manage --out token");
+  EXPECT_EQ(kept.exit, 0) << kept.err;
+  EXPECT_EQ(kept.out.find(text), std::string::npos) << kept.out;
+  EXPECT_EQ(ReadText(folder_ / "token"), text);
+  EXPECT_EQ(ModeOf(folder_ / "token"), 0600U);
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Tokens/Issue").back()));
+  EXPECT_EQ(request.component(), "");
+  EXPECT_EQ(request.rights(0), "register");
+  const std::size_t calls = fake_.Requests("Tokens/Issue").size();
+  for (const char* wrong : {"token issue", "token issue --manage --project 123",
+                            "token issue --manage --right store", "token issue --project 123 "
+                            "--right store --out token"}) {
+    EXPECT_EQ(Run(wrong).exit, 1) << wrong;
+  }
+  EXPECT_EQ(fake_.Requests("Tokens/Issue").size(), calls);
+}
+
+TEST_F(CliTest, Renewal_PutsANewKeyAndItsCertificateInPlaceOrLeavesTheOldOnes) {
+  MakeIdentity(folder_ / "id", "URI:spiffe://vault.example/runner/x");
+  const std::string key = ReadText(folder_ / "id" / "key.pem");
+  const std::string certificate = ReadText(folder_ / "id" / "cert.pem");
+  fake_.Set("Registry/RenewIdentity", {.messages = {}, .code = Code::kDenied, .text = "no"});
+  EXPECT_EQ(Run("identity renew id").exit, 1);
+  EXPECT_EQ(ReadText(folder_ / "id" / "key.pem"), key);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "id" / "key.next.pem"));
+
+  v1::IssueIdentityResponse response;
+  response.mutable_identity()->set_serial("4f1d");
+  response.mutable_identity()->set_state(v1::IDENTITY_STATE_VALID);
+  response.set_certificate_pem("certificate 2");
+  response.set_ca_pem("ca 2");
+  fake_.Set("Registry/RenewIdentity", {.messages = {response.SerializeAsString()}});
+  const Ran early = Run("identity renew id --renew-before 1s --json");
+  EXPECT_EQ(early.exit, 0) << early.err;
+  EXPECT_NE(early.out.find("\"renewed\":false"), std::string::npos) << early.out;
+  EXPECT_EQ(ReadText(folder_ / "id" / "cert.pem"), certificate);
+
+  const Ran renewed = Run("identity renew id --renew-before 3650d --ttl 2h --json");
+  ASSERT_EQ(renewed.exit, 0) << renewed.err;
+  EXPECT_NE(renewed.out.find("\"renewed\":true"), std::string::npos) << renewed.out;
+  v1::RenewIdentityRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Registry/RenewIdentity").back()));
+  EXPECT_EQ(request.ttl_s(), 7200);
+  EXPECT_GE(request.serial().size(), 32U);
+  EXPECT_EQ(ReadText(folder_ / "id" / "cert.pem"), "certificate 2");
+  EXPECT_EQ(ReadText(folder_ / "id" / "ca.pem"), "ca 2");
+  const std::string new_key = ReadText(folder_ / "id" / "key.pem");
+  EXPECT_TRUE(new_key.starts_with("-----BEGIN PRIVATE KEY-----"));
+  EXPECT_NE(new_key, key);
+  EXPECT_EQ(ModeOf(folder_ / "id" / "key.pem"), 0600U);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "id" / "key.next.pem"));
+}
+
+TEST_F(CliTest, Renewal_ThatWasCutOff_IsFinishedByTheNext) {
+  MakeIdentity(folder_ / "id", "URI:spiffe://vault.example/runner/x");
+  MakeIdentity(folder_ / "next", "URI:spiffe://vault.example/runner/x");
+  const std::string key = ReadText(folder_ / "next" / "key.pem");
+  const std::string certificate = ReadText(folder_ / "next" / "cert.pem");
+  // As a crash between the two renames leaves it: the key is in its place, the certificate not.
+  WriteText(folder_ / "id" / "key.pem", key);
+  WriteText(folder_ / "id" / "cert.next.pem", certificate);
+  EXPECT_EQ(Run("identity renew id --renew-before 1s").exit, 0);
+  EXPECT_EQ(ReadText(folder_ / "id" / "cert.pem"), certificate);
+  EXPECT_EQ(ReadText(folder_ / "id" / "key.pem"), key);
+  // A key whose certificate never came is dropped.
+  WriteText(folder_ / "id" / "key.next.pem", "a key");
+  EXPECT_EQ(Run("identity renew id --renew-before 1s").exit, 0);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "id" / "key.next.pem"));
+  EXPECT_EQ(ReadText(folder_ / "id" / "key.pem"), key);
+}
+
+TEST_F(CliTest, Trust_SendsTheCertificateAndItsBounds) {
+  WriteText(folder_ / "ca.pem", "a certificate");
+  v1::TrustAnchor anchor;
+  anchor.set_id("ab12");
+  anchor.set_trust_domain("partner.example");
+  anchor.add_kinds("runner");
+  fake_.Set("Trust/Add", {.messages = {anchor.SerializeAsString()}});
+  ASSERT_EQ(Run("identity trust add ca.pem --trust-domain partner.example --kind runner").exit, 0);
+  v1::AddTrustRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Trust/Add").back()));
+  EXPECT_EQ(request.certificate_pem(), "a certificate");
+  EXPECT_EQ(request.trust_domain(), "partner.example");
+  ASSERT_EQ(request.kinds_size(), 1);
+  EXPECT_EQ(Run("identity trust add ca.pem --trust-domain partner.example --kind admin").exit, 1);
+  EXPECT_EQ(fake_.Requests("Trust/Add").size(), 1U);
+  v1::ListTrustResponse list;
+  *list.add_anchors() = anchor;
+  fake_.Set("Trust/List", {.messages = {list.SerializeAsString()}});
+  EXPECT_NE(Run("identity trust list").out.find("partner.example"), std::string::npos);
+}
+
+TEST_F(CliTest, Explain_IsReadByPeopleAndByMachines) {
+  v1::ExplainResponse denied;
+  denied.set_allowed_by("grant");
+  denied.set_grant_project("*");
+  denied.set_grant_component("acme.ex-drive");
+  v1::Obstacle& revoked = *denied.add_obstacles();
+  revoked.set_word("revoked");
+  revoked.set_what("the certificates of this principal were revoked");
+  revoked.set_change("issue a new one, if it may come back: oauthvault identity issue");
+  const std::string asked =
+      "explain --principal spiffe://vault.example/runner/x --right reveal" + std::string(kPair);
+  fake_.Set("Registry/Explain", {.messages = {denied.SerializeAsString()}});
+  ExpectGolden("explain_denied.txt", Run(asked).out);
+  ExpectGolden("explain_denied.json", Run(asked + " --json").out);
+  v1::ExplainResponse allowed;
+  allowed.set_allowed(true);
+  allowed.set_allowed_by("kind");
+  fake_.Set("Registry/Explain", {.messages = {allowed.SerializeAsString()}});
+  ExpectGolden("explain_allowed.txt", Run(asked).out);
 }
 
 TEST_F(CliTest, Authorize_PrintsTheLinkAtOnceAndWaitsForTheEnd) {
@@ -421,7 +626,39 @@ TEST_F(CliTest, Authorize_PrintsTheLinkAtOnceAndWaitsForTheEnd) {
   fake_.Set("Attempts/Watch", {.messages = {stored.SerializeAsString()}});
   const Ran failed = Run(authorize);
   EXPECT_EQ(failed.exit, 1);
-  EXPECT_NE(failed.err.find("attempt 7f3a failed: expired"), std::string::npos);
+  EXPECT_NE(failed.err.find("attempt 7f3a failed: expired; a new link: oauthvault attempt resume "
+                            "7f3a --project 123"),
+            std::string::npos)
+      << failed.err;
+}
+
+TEST_F(CliTest, Resume_FollowsTheAttemptThatGoesOn) {
+  v1::Attempt attempt;
+  attempt.set_project("123");
+  attempt.set_component("acme.ex-drive");
+  attempt.set_id("8a41");
+  attempt.set_predecessor("7f3a");
+  attempt.set_state(v1::ATTEMPT_STATE_STARTED);
+  attempt.set_waiting_for("account");
+  attempt.set_account("main");
+  v1::GetLinkResponse link;
+  link.set_auth_uri("https://provider.example/consent?x=2");
+  v1::Attempt stored = attempt;
+  stored.set_state(v1::ATTEMPT_STATE_STORED);
+  stored.set_final(true);
+  stored.clear_waiting_for();
+  fake_.Set("Attempts/Resume", {.messages = {attempt.SerializeAsString()}});
+  fake_.Set("Attempts/GetLink", {.messages = {link.SerializeAsString()}});
+  fake_.Set("Attempts/Watch", {.messages = {stored.SerializeAsString()}});
+  const Ran resumed = Run("attempt resume 7f3a" + std::string(kPair));
+  EXPECT_EQ(resumed.exit, 0) << resumed.err;
+  EXPECT_NE(resumed.err.find("paused: Rivery refuses the API token of account main"),
+            std::string::npos)
+      << resumed.err;
+  EXPECT_NE(resumed.out.find("https://provider.example/consent?x=2"), std::string::npos);
+  v1::ResumeAttemptRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Attempts/Resume").back()));
+  EXPECT_EQ(request.id(), "7f3a");
 }
 
 TEST_F(CliTest, Interrupt_SaysHowToGoOn) {
@@ -441,7 +678,7 @@ TEST_F(CliTest, Interrupt_SaysHowToGoOn) {
   const int status = std::system(line.c_str());
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 130);
-  EXPECT_NE(ReadText(folder_ / "err").find("oauthvault attempt show 7f3a --project 123 "
+  EXPECT_NE(ReadText(folder_ / "err").find("oauthvault attempt resume 7f3a --project 123 "
                                            "--component acme.ex-drive"),
             std::string::npos)
       << ReadText(folder_ / "err");
@@ -469,7 +706,8 @@ TEST_F(CliTest, Audit_ShowsTheNewestLinesAndFailsWhenTheTrailDoesNotVerify) {
   v1::VerifyAuditResponse verdict;
   verdict.set_lines(3);
   fake_.Set("Audit/Verify", {.messages = {verdict.SerializeAsString()}});
-  EXPECT_EQ(Run("audit verify").out, "lines: 3\nsequence: 0 to 0\nevery line verifies\n");
+  EXPECT_EQ(Run("audit verify").out, "lines: 3\nsequence: 0 to 0\n"
+                                      "proven by a checkpoint to: 0\nevery line verifies\n");
   verdict.add_problems()->set_what("the MAC is wrong");
   fake_.Set("Audit/Verify", {.messages = {verdict.SerializeAsString()}});
   const Ran broken = Run("audit verify");

@@ -11,9 +11,11 @@ namespace {
 constexpr const char* kVaultNeeded = "(the vault)";
 
 /// The result as text, `(the vault)`, or the code of the error.
-std::string Finish(std::string_view text, OauthIdInOutput oauth_id = OauthIdInOutput::kKept) {
+std::string Finish(std::string_view text, OauthIdInOutput oauth_id = OauthIdInOutput::kKept,
+                   Injected injected = Injected::kClear) {
   auto finished = FinishWithoutVault(
-      std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), oauth_id);
+      std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), oauth_id,
+      injected);
   if (!finished) return std::string(NameOf(finished.error().code));
   if (!finished->has_value()) return kVaultNeeded;
   return (*finished)->Expose([](std::span<const std::uint8_t> bytes) {
@@ -44,9 +46,29 @@ TEST(Configuration, WithNothingToLookUp_PassesThroughByteForByte) {
 TEST(Configuration, WithAnIdOrASealedValue_NeedsTheVault) {
   EXPECT_EQ(Finish(R"({"authorization":{"oauth_api":{"id":"main"}}})"), kVaultNeeded);
   EXPECT_EQ(Finish(R"({"authorization":{"oauth_api":{"id":7}}})"), kVaultNeeded);
-  EXPECT_EQ(Finish(R"({"parameters":{"list":["KBC::ProjectSecure::x"]}})"), kVaultNeeded);
-  EXPECT_EQ(Finish(R"({"parameters":{"text":"see KBC::"}})"),
-            R"({"parameters":{"text":"see KBC::"},"authorization":{}})");
+  for (const char* sealed :
+       {R"({"#a":"KBC::ProjectSecure::x"})", R"({"p":{"#list":["KBC::ProjectSecure::x"]}})",
+        R"({"#a":[[{"#b":"KBC::Encrypted==x"}]]})",
+        R"({"authorization":{"oauth_api":{"credentials":{"#data":"KBC::ProjectSecure::x"}}}})"}) {
+    EXPECT_EQ(Finish(sealed), kVaultNeeded) << sealed;
+  }
+}
+
+TEST(Configuration, WithWhatOnlyLooksSealed_NeedsNoVault) {
+  for (const std::string text :
+       {R"("#text":"see KBC::")", R"("list":["KBC::ProjectSecure::x"])",
+        R"("#a":{"b":"KBC::ProjectSecure::x"})", R"("#a":[{"b":"KBC::ProjectSecure::x"}])"}) {
+    EXPECT_EQ(Finish("{" + text + "}"), "{" + text + R"(,"authorization":{}})");
+  }
+}
+
+TEST(Configuration, OfASandbox_NeedsTheVaultForAnIdOnly) {
+  const auto sandbox = [](std::string_view text) {
+    return Finish(text, OauthIdInOutput::kKept, Injected::kSandbox);
+  };
+  EXPECT_EQ(sandbox(R"({"#a":"KBC::ProjectSecure::x"})"),
+            R"({"#a":"KBC::ProjectSecure::x","authorization":{}})");
+  EXPECT_EQ(sandbox(R"({"authorization":{"oauth_api":{"id":"main"}}})"), kVaultNeeded);
 }
 
 TEST(Configuration, DropId_TakesIdAndVersionAwayBesideCredentials) {

@@ -356,6 +356,18 @@ TEST(KeyFile, Read_RefusesEveryOtherForm) {
   }
 }
 
+TEST(KeyFile, Read_TakesACredentialWhoseAccessListShowsAsTheGroups) {
+  const TemporaryFolder folder;
+  WriteContent(folder / "key", kLine);
+  ASSERT_EQ(::chmod((folder / "key").c_str(), 0440), 0);
+  EXPECT_FALSE(ReadKeyFile(folder / "key"));
+  ::setenv("CREDENTIALS_DIRECTORY", (folder / "key").parent_path().c_str(), 1);
+  const auto read = ReadKeyFile(folder / "key");
+  ::unsetenv("CREDENTIALS_DIRECTORY");
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(ToHex(read->Bytes()), kLineHex);
+}
+
 TEST(KeyFile, Read_RefusesAFileThatOthersMayReach) {
   const TemporaryFolder folder;
   WriteContent(folder / "key", kLine);

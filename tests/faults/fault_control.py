@@ -6,9 +6,12 @@ import struct
 WRITE, META, SYNC, RENAME, RESIZE, OPEN = 1, 2, 4, 8, 16, 32
 SHORT = -1  # half of it is written
 LIE = -2    # nothing is done, and success is told: the control
+LATE = -3   # a sync is done, 250 ms later
+HANG = -4   # it does not come back until this is disarmed, and then it is done
 _LAYOUT = struct.Struct("<QQQQq64sQQ64s")  # struct Control in preload_fault.cc
 
-WHAT = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "short": SHORT, "lie": LIE}
+WHAT = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EROFS": errno.EROFS, "short": SHORT,
+        "lie": LIE, "late": LATE, "hang": HANG}
 
 
 class Control:

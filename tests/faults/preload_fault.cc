@@ -3,6 +3,7 @@
 // (io_harness.py, class Control). The file can be rearmed while the daemon runs.
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -25,13 +26,16 @@ constexpr std::uint64_t kOpen = 32;
 // What happens instead of the call, beside an errno.
 constexpr std::int64_t kShort = -1;  // half of it is written
 constexpr std::int64_t kLie = -2;    // nothing is done, and success is told: the control
+constexpr std::int64_t kLate = -3;   // a sync is done, 250 ms later
+constexpr useconds_t kLateUs = 250'000;
+constexpr std::int64_t kHang = -4;   // it comes back when this is disarmed, and then it is done
 
 struct Control {
   std::uint64_t armed;
   std::uint64_t kinds;
   std::uint64_t at;       // the n-th call, from 1
   std::uint64_t sticky;   // and each one after it
-  std::int64_t what;      // an errno, kShort or kLie
+  std::int64_t what;      // an errno, or one of the above
   char only[kNameSize];   // files of this name; empty: of any
   std::uint64_t seen;
   std::uint64_t injected;
@@ -61,7 +65,9 @@ std::int64_t Instead(std::uint64_t kind, const char* name) {
   if (number != control->at && !(control->sticky != 0 && number > control->at)) return 0;
   __atomic_add_fetch(&control->injected, 1, __ATOMIC_ACQ_REL);
   std::memcpy(control->hit, name, strnlen(name, kNameSize - 1) + 1);
-  return control->what;
+  if (control->what != kHang) return control->what;
+  while (__atomic_load_n(&control->armed, __ATOMIC_ACQUIRE) != 0) usleep(1000);
+  return 0;
 }
 
 // True: `result` is the answer instead of the call's.
@@ -97,7 +103,12 @@ template <class Call>
 int OnDescriptor(std::uint64_t kind, int descriptor, Call call) {
   const VaultFile* file = FileOf(descriptor);
   int result = 0;
-  if (file != nullptr && Refused(Instead(kind, file->name), result)) return result;
+  const std::int64_t what = file == nullptr ? 0 : Instead(kind, file->name);
+  if (what == kLate) {
+    usleep(kLateUs);
+    return call();
+  }
+  if (Refused(what, result)) return result;
   return call();
 }
 

@@ -212,6 +212,8 @@ int ftruncate(int descriptor, off_t size) {
 int ftruncate64(int descriptor, off_t size) { return ftruncate(descriptor, size); }
 int fallocate(int descriptor, int mode, off_t offset, off_t size) {
   static const auto next = Next<int (*)(int, int, off_t, off_t)>("fallocate");
+  // Space is put aside behind the end; what a reader sees does not change.
+  if ((mode & FALLOC_FL_KEEP_SIZE) != 0) return next(descriptor, mode, offset, size);
   return Resize(Act::kGrow, descriptor, offset + size,
                 [&] { return next(descriptor, mode, offset, size); });
 }

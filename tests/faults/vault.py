@@ -243,9 +243,10 @@ class Vault:
         return self
 
     def trail_lines(self):
-        """The lines of the audit trail, as text."""
-        path = self.audit / "audit.jsonl"
-        return path.read_text().splitlines() if path.exists() else []
+        """The lines of the audit trail, as text, through all segments."""
+        closed = sorted(path for path in self.audit.glob("audit-*.jsonl"))
+        paths = [*closed, self.audit / "audit.jsonl"]
+        return [line for path in paths if path.exists() for line in path.read_text().splitlines()]
 
 
 class Refused(Exception):

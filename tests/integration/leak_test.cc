@@ -211,7 +211,7 @@ TEST(Leaks, AHostileEnvironmentMakesNoLibraryWriteOrPrint) {
   EXPECT_EQ(stopped.exit_code, 0);
   EXPECT_TRUE(std::filesystem::is_empty(traces));
   EXPECT_EQ(stopped.err.find(kDataCanary), std::string::npos);
-  EXPECT_EQ(std::count(stopped.err.begin(), stopped.err.end(), '\n'), 3) << stopped.err;
+  EXPECT_EQ(std::count(stopped.err.begin(), stopped.err.end(), '\n'), 4) << stopped.err;
 }
 
 TEST(Leaks, NoCoreIsWrittenAndTheSameUserCannotReadTheMemory) {

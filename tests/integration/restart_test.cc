@@ -60,11 +60,13 @@ TEST_F(Restart, ATermEndsTheDaemonInTimeWhileAStreamIsOpen) {
 }
 
 TEST_F(Restart, ATermEndsTheDaemonInTimeWhileRiveryIsSlow) {
+  // The daemon knows the types, so that an authorization does not wait for them.
+  ASSERT_EQ(place_.Cli({"rivery", "types", "--account", "main"}).exit_code, 0);
   Post(place_.RiveryUrl() + "/standin/faults",
        R"({"operation":"list_types","fault":"commit_late","delay_ms":20000})");
   Post(place_.RiveryUrl() + "/standin/faults",
        R"({"operation":"oauth2_fetch","fault":"commit_late","delay_ms":20000})");
-  auto slow = place_.Background({"rivery", "types", "--account", "main"});
+  auto slow = place_.Background({"rivery", "types", "--account", "main", "--refresh"});
   const json started = Started(place_);
   std::string link = started["auth_uri"];
   // The stand-in has taken both faults up: the calls are under way.

@@ -291,7 +291,7 @@ void Place::Register() const {
         {"component", "add", "ex-drive", "--datasource", "gspreadsheet", "--connection-type",
          "gspreadsheet"},
         OnPair({"grant", "add", "--principal", "local/admin", "--right",
-                "store,describe,reveal,connect"})}) {
+                "store,describe,reveal,encrypt,connect"})}) {
     const Ended done = Cli(words);
     ASSERT_EQ(done.exit_code, 0) << words[0] << done.err;
   }

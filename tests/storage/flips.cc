@@ -57,8 +57,7 @@ crypto::Owner OwnerOf(const crypto::Keyring& keyring, const crypto::RowKey& key,
                       std::size_t projects) {
   for (std::size_t i = 0; i < projects; ++i) {
     const std::string id = "project-" + std::to_string(i);
-    for (const TableId table :
-         {TableId::kCredentials, TableId::kAttempts, TableId::kConnections}) {
+    for (const TableId table : TablesOfProjects()) {
       const auto prefix = keyring.PrefixOf(static_cast<std::uint8_t>(table), id, {});
       if (std::equal(prefix.begin(), prefix.end(), key.bytes.begin())) {
         return crypto::Owner::Project(id);

@@ -1,8 +1,19 @@
 #pragma once
 
+#include <vector>
+
 #include "storage/tables/rows.h"
 
 namespace oauthvault::storage {
+
+/// The tables whose rows a project owns.
+inline std::vector<TableId> TablesOfProjects() {
+  std::vector<TableId> tables;
+  ForEachRowType([&]<Row R>() {
+    if (R::kOwner == crypto::OwnerKind::kProject) tables.push_back(R::kTable);
+  });
+  return tables;
+}
 
 // One row of each type with every field set, no two fields alike.
 
@@ -147,6 +158,32 @@ inline Rewrapping FullRewrapping() {
   return {.owner = crypto::Owner::Project("project-rewrapped"),
           .started_at_s = 128,
           .started_by = "local/rewrapper"};
+}
+
+inline Token FullToken() {
+  return {.id = *TokenId::Parse("0123456789abcdef0123456789abcdef"),
+          .hash = "hash-of-a-token",
+          .title = "token of somebody",
+          .project = "project-tokened",
+          .component = "keboola.ex-tokened",
+          .rights = {"describe", "store"},
+          .created_at_s = 129,
+          .created_by = "local/issuer",
+          .expires_at_s = 130};
+}
+
+inline CredentialsVersion FullCredentialsVersion() {
+  return {.version = 129, .credentials = FullCredentials()};
+}
+
+inline TrustAnchor FullTrustAnchor() {
+  return {.id = "ab12",
+          .trust_domain = "partner.example",
+          .kinds = {"component", "runner"},
+          .certificate_pem = "-----BEGIN CERTIFICATE-----partner",
+          .expires_at_s = 129,
+          .created_at_s = 130,
+          .created_by = "local/truster"};
 }
 
 }  // namespace oauthvault::storage

@@ -44,6 +44,9 @@ void WriteRows(const std::filesystem::path& path) {
   write(FullSummary());
   write(FullBackup());
   write(FullRewrapping());
+  write(FullToken());
+  write(FullCredentialsVersion());
+  write(FullTrustAnchor());
   file << "\ntable = act\nmeta = " << crypto::ToHex(EncodeAct(GoldenAct())) << "\n";
 }
 

@@ -71,6 +71,9 @@ TEST_F(GoldenRowsTest, EveryTablesFields_AreWhatTheyWere) {
   Compare(FullSummary());
   Compare(FullBackup());
   Compare(FullRewrapping());
+  Compare(FullToken());
+  Compare(FullCredentialsVersion());
+  Compare(FullTrustAnchor());
   std::size_t tables = 0;
   ForEachRowType([&]<Row R>() { ++tables; });
   EXPECT_EQ(compared_, tables);

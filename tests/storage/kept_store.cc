@@ -111,6 +111,8 @@ void KeptStore::FillWith(std::size_t rows, std::size_t projects) {
   insert(FullAuthority(), 1700);
   insert(FullBackup(), 0);
   insert(FullRewrapping(), 0);
+  insert(FullToken(), 0);
+  insert(FullTrustAnchor(), 0);
   for (std::size_t i = 0; rows > 0; ++i) {
     const ProjectId project = ProjectNamed("project-" + std::to_string(i % projects));
     const ComponentId component = ComponentNamed("component-" + std::to_string(i % 2));
@@ -126,6 +128,12 @@ void KeptStore::FillWith(std::size_t rows, std::size_t projects) {
       connection.component = component;
       connection.connection_id = "connection-" + std::to_string(i);
       insert(connection, 0);
+    } else if (i % 10 == 5) {
+      CredentialsVersion former = FullCredentialsVersion();
+      former.version = i + 1;
+      former.credentials.project = project;
+      former.credentials.component = component;
+      insert(former, 90);
     } else {
       Credentials credentials = FullCredentials();
       credentials.project = project;

@@ -65,6 +65,25 @@ TEST(Rows, Decode_RefusesUnknownStates) {
   EXPECT_FALSE(DecodeWith(FullAttempt(), 6, std::string{1, 1, 0, 0, 0, 0, 0, 0}).has_value());
 }
 
+// Fields that came after the golden rows were written: kept, and absent in what is older.
+TEST(Rows, Decode_KeepsLaterFieldsAndReadsRowsThatLackThem) {
+  Account account = FullAccount();
+  account.refused_at_s = 201;
+  Connection connection = FullConnection();
+  connection.principal = "spiffe://vault.example/runner/connector";
+  connection.refusal = "not_permitted";
+  connection.refused_version = 202;
+  connection.seen_changed_at_ms = 203;
+  connection.properties = "{\"description\":\"of a connection\"}";
+  const auto decoded = []<Row R>(const R& row) {
+    return *R::Decode(*FieldReader::Parse(Encoded(row)));
+  };
+  EXPECT_EQ(decoded(account), account);
+  EXPECT_EQ(decoded(connection), connection);
+  EXPECT_EQ(decoded(FullAccount()), FullAccount());
+  EXPECT_EQ(decoded(FullConnection()), FullConnection());
+}
+
 TEST(Rows, Decode_TakesTheStarWhereItMayStand) {
   EXPECT_TRUE(DecodeWith(FullGrant(), 2, "*").has_value());
   EXPECT_TRUE(DecodeWith(FullGrant(), 3, "*").has_value());

@@ -23,17 +23,23 @@ static_assert(!std::is_constructible_v<Principal, Kind, std::string>);
 constexpr std::string_view kDomain = "vault.example";
 
 Principal Named(std::string_view text) {
+  if (text.starts_with("token/")) {
+    const auto kind = text == "token/manage" ? Kind::kManageToken : Kind::kToken;
+    return Principal::OfToken(*TokenId::Parse(text.substr(6)), kind);
+  }
   auto principal = Principal::Parse(text, kDomain);
   EXPECT_TRUE(principal) << text;
   return principal ? *std::move(principal) : Principal::LocalAdmin();
 }
 
-constexpr std::array<std::string_view, 5> kCallers = {
+constexpr std::array<std::string_view, 7> kCallers = {
     "local/admin",
     "spiffe://vault.example/admin/ann",
     "spiffe://vault.example/auditor/joe",
     "spiffe://vault.example/runner/jobs",
     "spiffe://vault.example/project/p/component/c",
+    "token/4f1c09aa",
+    "token/manage",
 };
 
 /// Every decision is asked on the pair (p, c), or on the vault. What the caller was granted then:
@@ -59,18 +65,36 @@ struct Row {
   /// On the vault, a grant changes nothing.
   std::string_view on_vault;
 };
-// Callers: local admin, admin, auditor, runner, component p/c.
+// Callers: local admin, admin, auditor, runner, component p/c, token, manage token.
 const std::vector<Row> kTable = {
     //                none     exact    q/c      p/d      p/*      */c      */*       vault
-    {Right::kStore, {".....", "aa.aa", ".....", ".....", "aa.a.", "aa.a.", "aa.a."}, "....."},
-    {Right::kDescribe, {"aa...", "aa.aa", "aa...", "aa...", "aa.a.", "aa.a.", "aa.a."}, "aa..."},
-    {Right::kReveal, {".....", "aa.aa", ".....", ".....", "aa.a.", "aa.a.", "aa.a."}, "....."},
-    {Right::kEncrypt, {".....", "aa.aa", ".....", ".....", "aa.a.", "aa.a.", "aa.a."}, "....."},
-    {Right::kConnect, {".....", "aa.aa", ".....", ".....", "aa.a.", "aa.a.", "aa.a."}, "....."},
-    {Right::kRegister, {"aa...", "aa...", "aa...", "aa...", "aa...", "aa...", "aa..."}, "aa..."},
-    {Right::kOperate, {"aa...", "aa...", "aa...", "aa...", "aa...", "aa...", "aa..."}, "aa..."},
-    {Right::kAudit, {"..a..", "..a..", "..a..", "..a..", "..a..", "..a..", "..a.."}, "..a.."},
-    {Right::kAnyone, {"aaaaa", "aaaaa", "aaaaa", "aaaaa", "aaaaa", "aaaaa", "aaaaa"}, "aaaaa"},
+    {Right::kStore,
+     {".......", "aa.aaa.", ".......", ".......", "aa.a.a.", "aa.a.a.", "aa.a.a."},
+     "......."},
+    {Right::kDescribe,
+     {"aa.....", "aa.aaa.", "aa.....", "aa.....", "aa.a.a.", "aa.a.a.", "aa.a.a."},
+     "aa....."},
+    {Right::kReveal,
+     {".......", "aa.aa..", ".......", ".......", "aa.a...", "aa.a...", "aa.a..."},
+     "......."},
+    {Right::kEncrypt,
+     {".......", "aa.aaa.", ".......", ".......", "aa.a.a.", "aa.a.a.", "aa.a.a."},
+     "......."},
+    {Right::kConnect,
+     {".......", "aa.aaa.", ".......", ".......", "aa.a.a.", "aa.a.a.", "aa.a.a."},
+     "......."},
+    {Right::kRegister,
+     {"aa....a", "aa....a", "aa....a", "aa....a", "aa....a", "aa....a", "aa....a"},
+     "aa....a"},
+    {Right::kOperate,
+     {"aa.....", "aa.....", "aa.....", "aa.....", "aa.....", "aa.....", "aa....."},
+     "aa....."},
+    {Right::kAudit,
+     {"..a....", "..a....", "..a....", "..a....", "..a....", "..a....", "..a...."},
+     "..a...."},
+    {Right::kAnyone,
+     {"aaaaaaa", "aaaaaaa", "aaaaaaa", "aaaaaaa", "aaaaaaa", "aaaaaaa", "aaaaaaa"},
+     "aaaaaaa"},
 };
 
 const std::vector<Right> kPairRights = {Right::kStore, Right::kDescribe, Right::kReveal,
@@ -173,6 +197,20 @@ TEST(Decide, ARightOfTheVaultInARuleGivesNothing) {
     EXPECT_FALSE(Decide(runner, right, {"p", "c"}, grants)) << NameOf(right);
     EXPECT_FALSE(Decide(runner, right, Scope::Vault(), grants)) << NameOf(right);
   }
+}
+
+TEST(Decide, AuditMayBeGrantedOnOneProject) {
+  const Principal runner = Named(kCallers[3]);
+  const GrantTable grants({{runner.Str(), "p", "*", {Right::kAudit}}});
+  EXPECT_TRUE(Decide(runner, Right::kAudit, {"p", ""}, grants));
+  EXPECT_FALSE(Decide(runner, Right::kAudit, {"q", ""}, grants));
+  EXPECT_FALSE(Decide(runner, Right::kAudit, {"p", "c"}, grants));
+  EXPECT_FALSE(Decide(runner, Right::kAudit, Scope::Vault(), grants));
+  EXPECT_FALSE(Decide(runner, Right::kAudit, {"*", ""}, grants));
+  EXPECT_FALSE(Decide(runner, Right::kDescribe, {"p", "c"}, grants));
+  EXPECT_TRUE(CheckGrant(runner, "p", "*", {Right::kAudit}));
+  EXPECT_FALSE(CheckGrant(runner, "*", "*", {Right::kAudit}));
+  EXPECT_FALSE(CheckGrant(runner, "p", "c", {Right::kAudit}));
 }
 
 TEST(Decide, AnUnknownRightIsDeniedToEveryone) {
@@ -278,7 +316,7 @@ TEST(CheckGrant, RefusesWhatMayNotBeGivenAndSaysWhy) {
       {kCallers[3], "p", "c", {}, "at least one"},
       {kCallers[3], "p", "c", {Right::kRegister}, "store"},
       {kCallers[3], "p", "c", {Right::kReveal, Right::kOperate}, "store"},
-      {kCallers[3], "p", "c", {Right::kAudit}, "store"},
+      {kCallers[3], "p", "c", {Right::kAudit}, "component *"},
       {kCallers[3], "p", "c", {Right::kAnyone}, "store"},
       {kCallers[3], "p", "c", {Right::kReveal, Right::kReveal}, "once"},
       {kCallers[3], "", "c", {Right::kReveal}, "one project"},

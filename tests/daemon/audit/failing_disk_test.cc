@@ -119,7 +119,7 @@ TEST_F(FailingDisk, AStuckSyncRefusesInTimeAndTheTrailWorksWhenItIsReleased) {
   EXPECT_EQ(trail->LastSequence(), 1U);
   EXPECT_TRUE(trail->Verify()->problems.empty());
   disk.Release();
-  const Result<Recorded> after = trail->RecordAndWait(RevealOf("after"));
+  const Result<Recorded> after = RecordOnceItAnswers(*trail, RevealOf("after"));
   ASSERT_TRUE(after);
   // The line that the disk had already says what was decided; those behind it were never written.
   EXPECT_EQ(after->Sequence(), 3U);
@@ -141,8 +141,11 @@ TEST_F(FailingDisk, AStuckWriteRefusesInTimeToo) {
   hanging = true;
   EXPECT_EQ(CodeOf(trail->RecordAndWait(RevealOf("stuck"))), Code::kUnavailable);
   hanging = false;
+  // While it hangs nobody waits for it a second time.
+  EXPECT_EQ(CodeOf(trail->RecordAndWait(RevealOf("at once"))), Code::kUnavailable);
   release.set_value();
-  EXPECT_TRUE(trail->RecordAndWait(RevealOf("after")));
+  EXPECT_TRUE(RecordOnceItAnswers(*trail, RevealOf("after")));
+  EXPECT_EQ(Read(File()).find("at once"), std::string::npos);
 }
 
 TEST_F(FailingDisk, AFullQueueRefusesAtOnceAndKeepsPlacesForWhatIsAllowed) {
@@ -326,6 +329,10 @@ TEST_F(FailingDisk, WhicheverCallFailsNothingAcknowledgedIsLost) {
               },
           .fstat = [&](int file,
                        struct stat* status) { return fails() ? -1 : system.fstat(file, status); },
+          .fallocate =
+              [&](int file, int mode, off_t begin, off_t size_bytes) {
+                return fails() ? -1 : system.fallocate(file, mode, begin, size_bytes);
+              },
       };
       std::map<std::uint64_t, std::string> acknowledged;
       for (int round = 0; round < 2; ++round) {

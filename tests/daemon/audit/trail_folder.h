@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "crypto/sealed.h"
@@ -73,6 +75,23 @@ inline std::vector<storage::Committed> Commits(std::uint64_t first, std::uint64_
   return commits;
 }
 
+/// Asks until the answer is another than Unavailable: a disk that hung has answered.
+template <class Ask>
+auto OnceItAnswers(Ask ask) -> decltype(ask()) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (true) {
+    auto result = ask();
+    if (result || result.error().GetCode() != Code::kUnavailable ||
+        std::chrono::steady_clock::now() > end) {
+      return result;
+    }
+    std::this_thread::yield();
+  }
+}
+inline Result<Recorded> RecordOnceItAnswers(Trail& trail, const Entry& entry) {
+  return OnceItAnswers([&] { return trail.RecordAndWait(entry); });
+}
+
 /// A folder of its own for each test, and what one does with the trail in it.
 class TrailFolder : public testing::Test {
  protected:
@@ -84,9 +103,10 @@ class TrailFolder : public testing::Test {
 
   std::filesystem::path File() const { return folder_ / "audit.jsonl"; }
 
-  std::unique_ptr<Trail> OpenTrail(FileCalls calls = FileCalls::System()) const {
+  std::unique_ptr<Trail> OpenTrail(FileCalls calls = FileCalls::System(),
+                                   const TrailLimits* limits = nullptr) const {
     Result<std::unique_ptr<Trail>> trail =
-        Trail::Open(folder_, TestKey(), StandingClock, std::move(calls));
+        Trail::Open(folder_, TestKey(), StandingClock, std::move(calls), limits);
     EXPECT_TRUE(trail) << (trail ? "" : trail.error().Message());
     return trail ? *std::move(trail) : nullptr;
   }

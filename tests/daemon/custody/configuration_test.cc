@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <set>
 #include <span>
 #include <string>
@@ -12,9 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "tests/daemon/custody/generated_document.h"
+
 namespace oauthvault::custody {
 namespace {
 
+using fakes::Generator;
 using Json = nlohmann::ordered_json;
 using Plan = Configuration::Plan;
 
@@ -110,7 +112,7 @@ TEST(Configuration, Write_FollowsTheFourRulesInTheirOrder) {
     const Configuration configuration = Parsed(row.in);
     EXPECT_EQ(configuration.GetPlan(), row.plan) << row.in;
     EXPECT_FALSE(configuration.Id().has_value()) << row.in;
-    EXPECT_EQ(Plain(configuration.Write()), row.out);
+    EXPECT_EQ(Plain(configuration.Write(IdBeside::kKeep)), row.out);
   }
 }
 
@@ -129,11 +131,11 @@ TEST(Configuration, WriteWith_PutsTheEightKeysInTheDocumentationsOrder) {
       R"("#data":"{\"access_token\":\"t\"}","oauthVersion":"2.0","appKey":"w51u7j30oghe412",)"
       R"("#appSecret":"s"}}})";
   const EightKeys keys = Keys(R"({"access_token":"t"})", "s");
-  EXPECT_EQ(Plain(configuration.WriteWith(keys, false)),
+  EXPECT_EQ(Plain(configuration.WriteWith(keys, IdBeside::kKeep)),
             R"({"storage":{"input":{"tables":[]}},"authorization":{"oauth_api":{"id":"main",)"
             R"("version":3,)" +
                 credentials + R"(,"parameters":{"z":1,"a":2}})");
-  EXPECT_EQ(Plain(configuration.WriteWith(keys, true)),
+  EXPECT_EQ(Plain(configuration.WriteWith(keys, IdBeside::kDrop)),
             R"({"storage":{"input":{"tables":[]}},"authorization":{"oauth_api":{)" + credentials +
                 R"(,"parameters":{"z":1,"a":2}})");
 }
@@ -157,7 +159,9 @@ TEST(Configuration, WriteWith_GivesTheSecretsBackByteForByte) {
   const Configuration configuration = Parsed(kLookUp);
   for (const std::string& secret : secrets) {
     for (const bool drop_id : {false, true}) {
-      const std::string text = Plain(configuration.WriteWith(Keys(secret, secret + "x"), drop_id));
+      const IdBeside id_beside = drop_id ? IdBeside::kDrop : IdBeside::kKeep;
+      const std::string text =
+          Plain(configuration.WriteWith(Keys(secret, secret + "x"), id_beside));
       const Json document = Json::parse(text, nullptr, false);
       ASSERT_TRUE(document.is_object());
       const Json& credentials = document["authorization"]["oauth_api"]["credentials"];
@@ -173,7 +177,7 @@ TEST(Configuration, WriteWith_EscapesThePublicKeysToo) {
   keys.authorized_for = "a\"},\"x\":\\";
   keys.creator_description = "\t\u00fc";
   const Json document =
-      Json::parse(Plain(Parsed(kLookUp).WriteWith(keys, false)), nullptr, false);
+      Json::parse(Plain(Parsed(kLookUp).WriteWith(keys, IdBeside::kKeep)), nullptr, false);
   ASSERT_TRUE(document.is_object());
   const Json& credentials = document["authorization"]["oauth_api"]["credentials"];
   EXPECT_EQ(credentials["authorizedFor"], "a\"},\"x\":\\");
@@ -186,14 +190,14 @@ TEST(Configuration, Write_KeepsOrderAndTheSpellingOfNumbers) {
       R"({"z":[1.0,1e5,-0,-0.0,0.10,1E+2,123456789.12345678901234567890,1e-999],)"
       R"("b":[18446744073709551615,-9223372036854775808,0,true,false,null],"a":{"y":1,"x":{}},)"
       R"("authorization":{}})";
-  EXPECT_EQ(Plain(Parsed(kText).Write()), kText);
+  EXPECT_EQ(Plain(Parsed(kText).Write(IdBeside::kKeep)), kText);
 }
 
 TEST(Configuration, Write_DropsWhiteSpaceAndNeedlessEscapes) {
   EXPECT_EQ(Plain(Parsed("\xEF\xBB\xBF {\"\\u0061\" : "
                          "\"\\/\\u00e9\\ud83d\\udd11\\u001f\\u000a\\\"\\u007f\" ,\r\n"
                          "\t\"authorization\": [ ] }  \n")
-                      .Write()),
+                      .Write(IdBeside::kKeep)),
             "{\"a\":\"/\u00e9\U0001F511\\u001f\\n\\\"\x7f\",\"authorization\":{}}");
 }
 
@@ -203,22 +207,22 @@ TEST(Configuration, Parse_AcceptsTheLimitsAndRefusesOneMore) {
     std::string text(around);
     return text.insert(6, size - around.size(), 'x');
   };
-  EXPECT_EQ(Plain(Parsed(of_size(kMaxConfigurationSize)).Write()).size(),
-            kMaxConfigurationSize + std::string_view(R"(,"authorization":{})").size());
-  EXPECT_FALSE(Parse(of_size(kMaxConfigurationSize + 1)).has_value());
+  EXPECT_EQ(Plain(Parsed(of_size(kMaxDocumentSize)).Write(IdBeside::kKeep)).size(),
+            kMaxDocumentSize + std::string_view(R"(,"authorization":{})").size());
+  EXPECT_FALSE(Parse(of_size(kMaxDocumentSize + 1)).has_value());
 
   const auto of_depth = [](std::size_t depth) {
     return R"({"a":)" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
   };
-  EXPECT_TRUE(Parse(of_depth(kMaxConfigurationDepth)).has_value());
-  EXPECT_FALSE(Parse(of_depth(kMaxConfigurationDepth + 1)).has_value());
+  EXPECT_TRUE(Parse(of_depth(kMaxDocumentDepth)).has_value());
+  EXPECT_FALSE(Parse(of_depth(kMaxDocumentDepth + 1)).has_value());
 }
 
 TEST(Configuration, Parse_TakesManyKeysWithoutSearchingAllOfThemForEach) {
   std::string text = "{";
   for (int i = 0; i < 24000; ++i) text += '"' + std::to_string(i) + "\":1,";
   text += R"("a":1})";
-  ASSERT_LE(text.size(), kMaxConfigurationSize);
+  ASSERT_LE(text.size(), kMaxDocumentSize);
   EXPECT_TRUE(Parse(text).has_value());
 }
 
@@ -231,13 +235,12 @@ struct Refused {
 constexpr std::string_view kCanary = "canary";
 
 std::vector<Refused> RefusedDocuments() {
-  constexpr std::string_view kNotJson = "the configuration is not JSON";
+  constexpr std::string_view kNotJson = "the document is not JSON";
   constexpr std::string_view kNoObject = "a configuration is one JSON object";
   constexpr std::string_view kTwice = "a key stands twice";
-  constexpr std::string_view kNumber = "the configuration holds a number";
+  constexpr std::string_view kNumber = "the document holds a number";
   constexpr std::string_view kNoId = "an id has 1 to 128";
   constexpr std::string_view kIdType = "authorization.oauth_api.id is no string";
-  constexpr std::string_view kSealed = "the configuration holds a sealed value";
   const auto with_id = [](std::string id) {
     return R"({"authorization":{"oauth_api":{"id":)" + std::move(id) + "}}}";
   };
@@ -271,9 +274,9 @@ std::vector<Refused> RefusedDocuments() {
       {R"({"a":[123456789012345678901234567890]})", kNumber},
       {R"({"a":1e999})", kNumber},
       {R"({"a":1)" + std::string(400, '0') + "}", kNumber},
-      {R"({"a":)" + std::string(70, '[') + R"("canary")", "a configuration is nested"},
-      {R"({"a":")" + std::string(kMaxConfigurationSize, 'x') + R"("})",
-       "a configuration has at most"},
+      {R"({"a":)" + std::string(70, '[') + R"("canary")", "a document is nested"},
+      {R"({"a":")" + std::string(kMaxDocumentSize, 'x') + R"("})",
+       "a document has at most"},
       {R"({"authorization":"canary"})", "authorization is no object"},
       {R"({"authorization":""})", "authorization is no object"},
       {R"({"authorization":false})", "authorization is no object"},
@@ -297,24 +300,7 @@ std::vector<Refused> RefusedDocuments() {
       {with_id(R"("canary/..")"), kNoId},
       {with_id(R"("canary\u0000")"), kNoId},
       {with_id('"' + std::string(kMaxIdSize + 1, 'x') + '"'), kNoId},
-      {R"({"#a":["KBC::ProjectSecure::canary"]})", kSealed},
-      {R"({"#a":[1,["KBC::ProjectSecure::canary"]]})", kSealed},
-      {R"({"#a":{"#b":"KBC::ProjectSecure::canary"}})", kSealed},
-      {R"({"a":[{"#b":"KBC::ProjectSecure::canary"}]})", kSealed},
-      {R"({"\u0023b":"\u004bBC::ProjectSecure::canary"})", kSealed},
-      {R"({"authorization":{"oauth_api":{"credentials":{"#data":"KBC::Encrypted==canary"}}}})",
-       kSealed},
   };
-  for (const std::string scope :
-       {"ComponentSecure", "ProjectSecure", "ConfigSecure", "ProjectWideSecure",
-        "BranchTypeSecure"}) {
-    for (const std::string cloud : {"", "KV", "GKMS"}) {
-      rows.push_back({R"({"#a":"KBC::)" + scope + cloud + R"(::canary"})", kSealed});
-    }
-  }
-  for (const std::string legacy : {"", "Component", "ComponentProject"}) {
-    rows.push_back({R"({"#a":"KBC::)" + legacy + R"(Encrypted==canary"})", kSealed});
-  }
   return rows;
 }
 
@@ -330,6 +316,88 @@ TEST(Configuration, Parse_RefusesWithoutEchoingTheDocument) {
   }
 }
 
+struct Sealed {
+  std::string in;
+  std::string out;
+};
+
+std::vector<Sealed> SealedDocuments() {
+  std::vector<Sealed> rows = {
+      {R"({"#a":["KBC::ProjectSecure::x"],"authorization":{}})",
+       R"({"#a":[opened],"authorization":{}})"},
+      {R"({"#a":[1,["KBC::ProjectSecure::x"]],"authorization":{}})",
+       R"({"#a":[1,[opened]],"authorization":{}})"},
+      {R"({"#a":{"#b":"KBC::ProjectSecure::x"},"authorization":{}})",
+       R"({"#a":{"#b":opened},"authorization":{}})"},
+      {R"({"a":[{"#b":"KBC::ProjectSecure::x"}],"authorization":{}})",
+       R"({"a":[{"#b":opened}],"authorization":{}})"},
+      {R"({"\u0023b":"\u004bBC::ProjectSecure::x","authorization":{}})",
+       R"({"#b":opened,"authorization":{}})"},
+      {R"({"authorization":{"oauth_api":{"id":"i","credentials":{"#data":"KBC::Encrypted==x"}}}})",
+       R"({"authorization":{"oauth_api":{"id":"i","credentials":{"#data":opened}}}})"},
+  };
+  for (const std::string scope :
+       {"ComponentSecure", "ProjectSecure", "ConfigSecure", "ProjectWideSecure",
+        "BranchTypeSecure"}) {
+    for (const std::string cloud : {"", "KV", "GKMS"}) {
+      rows.push_back({R"({"#a":"KBC::)" + scope + cloud + R"(::x","authorization":{}})",
+                      R"({"#a":opened,"authorization":{}})"});
+    }
+  }
+  for (const std::string legacy : {"", "Component", "ComponentProject"}) {
+    rows.push_back({R"({"#a":"KBC::)" + legacy + R"(Encrypted==x","authorization":{}})",
+                    R"({"#a":opened,"authorization":{}})"});
+  }
+  return rows;
+}
+
+TEST(Configuration, Open_PutsWhatItIsGivenInThePlaceOfEachSealedValue) {
+  for (const Sealed& row : SealedDocuments()) {
+    Configuration configuration = Parsed(row.in);
+    ASSERT_EQ(configuration.SealedCount(), 1u) << row.in;
+    const auto opened = configuration.Open([](std::string_view sealed) {
+      EXPECT_TRUE(sealed.starts_with("KBC::") && sealed.ends_with('x')) << sealed;
+      return Result<crypto::SecretBytes>(crypto::SecretBytes::CopyOf("opened"));
+    });
+    ASSERT_TRUE(opened);
+    EXPECT_EQ(Plain(configuration.Write(IdBeside::kKeep)), row.out);
+  }
+}
+
+TEST(Configuration, Open_ThatFailsLeavesEveryValueSealed) {
+  constexpr std::string_view kText =
+      R"({"#a":"KBC::ProjectSecure::1","#b":"KBC::ProjectSecure::2","authorization":{}})";
+  Configuration configuration = Parsed(kText);
+  const auto opened = configuration.Open([](std::string_view sealed) {
+    Result<crypto::SecretBytes> first = crypto::SecretBytes::CopyOf("opened");
+    if (sealed.ends_with('2')) first = Fail(Code::kInvalid, "a test's refusal");
+    return first;
+  });
+  EXPECT_FALSE(opened);
+  EXPECT_EQ(Plain(configuration.Write(IdBeside::kKeep)), kText);
+}
+
+TEST(Configuration, Write_DropsIdAndVersionBesideCredentialsThatStandInIt) {
+  const auto open = [](std::string_view) {
+    return Result<crypto::SecretBytes>(crypto::SecretBytes::CopyOf("\"o\""));
+  };
+  for (const std::string_view members :
+       {R"("id":"i","version":{"#v":"KBC::ProjectSecure::x"},)"
+        R"("credentials":{"#a":"KBC::ProjectSecure::x"})",
+        R"("credentials":{"#a":"KBC::ProjectSecure::x"},"id":"i")",
+        R"("id":"i","credentials":{"#a":"KBC::ProjectSecure::x"},"version":3)"}) {
+    Configuration configuration =
+        Parsed(R"({"authorization":{"oauth_api":{)" + std::string(members) +
+               R"(}},"#z":"KBC::ProjectSecure::x"})");
+    ASSERT_TRUE(configuration.Open(open));
+    EXPECT_EQ(Plain(configuration.Write(IdBeside::kDrop)),
+              R"({"authorization":{"oauth_api":{"credentials":{"#a":"o"}}},"#z":"o"})");
+  }
+  // Without credentials nothing is dropped.
+  constexpr std::string_view kNothing = R"({"authorization":{"oauth_api":{"version":3}}})";
+  EXPECT_EQ(Plain(Parsed(kNothing).Write(IdBeside::kDrop)), kNothing);
+}
+
 TEST(Configuration, Parse_LeavesWhatOnlyLooksSealed) {
   const std::string_view texts[] = {
       R"({"a":"KBC::ProjectSecure::x","authorization":{}})",
@@ -341,66 +409,11 @@ TEST(Configuration, Parse_LeavesWhatOnlyLooksSealed) {
       R"({"#a":[1],"b":"KBC::ProjectSecure::x","authorization":{}})",
       R"({"#a":[[{"b":1}],{"b":"KBC::ProjectSecure::x"}],"authorization":{}})",
   };
-  for (const std::string_view text : texts) EXPECT_EQ(Plain(Parsed(text).Write()), text);
+  for (const std::string_view text : texts) {
+    EXPECT_EQ(Parsed(text).SealedCount(), 0u) << text;
+    EXPECT_EQ(Plain(Parsed(text).Write(IdBeside::kKeep)), text);
+  }
 }
-
-/// Makes documents of every shape from a seed.
-class Generator {
- public:
-  explicit Generator(std::uint32_t seed) : random_(seed) {}
-
-  std::uint32_t Below(std::uint32_t limit) { return static_cast<std::uint32_t>(random_()) % limit; }
-
-  std::string String() {
-    static constexpr std::string_view kPieces[] = {
-        "a", "Z", "0", " ", "\"", "\\", "/", "\n", "\t", "\r", "\b", "\f", "\x01", "\x1f", "\x7f",
-        "\u00e9", "\u20ac", "\U0001F511", "\u2028", "#", "{", "}", "KBC::", ",\"", "\\u0041"};
-    std::string text;
-    for (std::uint32_t i = Below(8); i > 0; --i) text += kPieces[Below(std::size(kPieces))];
-    return Below(20) == 0 ? text + '\0' : text;
-  }
-
-  Json Value(int depth) {
-    switch (Below(depth > 0 ? 9 : 7)) {
-      case 0: return nullptr;
-      case 1: return Below(2) == 0;
-      case 2: return random_();
-      case 3: return -static_cast<std::int64_t>(random_() >> 1U);
-      case 4: return static_cast<double>(random_()) / 7e9;
-      case 5: return 1.0 * Below(3);
-      case 6: return String();
-      case 7: {
-        Json array = Json::array();
-        for (std::uint32_t i = Below(4); i > 0; --i) array.push_back(Value(depth - 1));
-        return array;
-      }
-      default: return Object(depth);
-    }
-  }
-
-  Json Object(int depth) {
-    Json object = Json::object();
-    for (std::uint32_t i = Below(5); i > 0; --i) object[String()] = Value(depth - 1);
-    return object;
-  }
-
-  /// A configuration with an id to look up, `authorization` somewhere among other keys.
-  Json Document() {
-    Json document = Object(4);
-    document["authorization"]["oauth_api"]["id"] = "main";
-    if (Below(2) == 0) document["authorization"]["oauth_api"]["version"] = Value(2);
-    for (std::uint32_t i = Below(4); i > 0; --i) document["after" + String()] = Value(4);
-    return document;
-  }
-
-  /// The same document, spelled in one of four ways.
-  std::string Spelled(const Json& document) {
-    return document.dump(Below(2) == 0 ? -1 : 2, ' ', Below(2) == 0);
-  }
-
- private:
-  std::mt19937_64 random_;
-};
 
 TEST(Configuration, WriteWith_IsTheDocumentAndTheCredentialsForGeneratedDocuments) {
   std::set<std::string> seen;
@@ -411,15 +424,17 @@ TEST(Configuration, WriteWith_IsTheDocumentAndTheCredentialsForGeneratedDocument
     const std::string app_secret = generator.String();
     const Configuration configuration = Parsed(generator.Spelled(document));
     ASSERT_EQ(configuration.GetPlan(), Plan::kLookUp) << "seed " << seed;
-    EXPECT_EQ(Plain(configuration.Write()), document.dump()) << "seed " << seed;
+    EXPECT_EQ(Plain(configuration.Write(IdBeside::kKeep)), document.dump()) << "seed " << seed;
 
     Json kept = document;
     kept["authorization"]["oauth_api"]["credentials"] = Credentials(data, app_secret);
     Json dropped = document;
     dropped["authorization"]["oauth_api"] = {{"credentials", Credentials(data, app_secret)}};
     const EightKeys keys = Keys(data, app_secret);
-    EXPECT_EQ(Plain(configuration.WriteWith(keys, false)), kept.dump()) << "seed " << seed;
-    EXPECT_EQ(Plain(configuration.WriteWith(keys, true)), dropped.dump()) << "seed " << seed;
+    EXPECT_EQ(Plain(configuration.WriteWith(keys, IdBeside::kKeep)), kept.dump())
+        << "seed " << seed;
+    EXPECT_EQ(Plain(configuration.WriteWith(keys, IdBeside::kDrop)), dropped.dump())
+        << "seed " << seed;
     seen.insert(document.dump());
   }
   EXPECT_GT(seen.size(), 1900U);  // the generator makes different documents
@@ -436,8 +451,8 @@ TEST(Configuration, Parse_TakesOrRefusesEveryCutAndChangedDocument) {
       const auto configuration = Parse(changed);
       if (!configuration) continue;
       // What was taken is a document again, and stays as it is.
-      const std::string written = Plain(configuration->Write());
-      EXPECT_EQ(Plain(Parsed(written).Write()), written);
+      const std::string written = Plain(configuration->Write(IdBeside::kKeep));
+      EXPECT_EQ(Plain(Parsed(written).Write(IdBeside::kKeep)), written);
       EXPECT_TRUE(Json::accept(written));
     }
   }
@@ -446,7 +461,7 @@ TEST(Configuration, Parse_TakesOrRefusesEveryCutAndChangedDocument) {
 TEST(ConfigurationDeathTest, WriteWith_EndsTheProcessWithoutAnIdToLookUp) {
   const Configuration configuration = Parsed("{}");
   const EightKeys keys = Keys("d", "s");
-  EXPECT_DEATH(configuration.WriteWith(keys, false), "");
+  EXPECT_DEATH(configuration.WriteWith(keys, IdBeside::kKeep), "");
 }
 
 }  // namespace

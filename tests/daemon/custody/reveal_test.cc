@@ -37,7 +37,8 @@ class CustodyReveal : public testing::Test {
     credentials.app_key = "mine";
     credentials.app_secret = crypto::AppSecret(BytesOf("canary-own-secret"));
     ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials),
-                             IfThere::kReplace, fakes::SetupAct(), vault_.Store(), 86'399));
+                             IfThere::kReplace, KeptVersions{}, fakes::SetupAct(),
+                             vault_.Store(), 86'399));
   }
 
   void ChangeComponent(registry::ComponentFields fields) {
@@ -70,7 +71,8 @@ TEST_F(CustodyReveal, Reveal_OpensTheEightKeysWithTheComponentsApp) {
   credentials.authorized_for = "ann";
   credentials.creator_description = "by hand";
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials),
-                           IfThere::kReplace, fakes::SetupAct(), vault_.Store(), 86'399));
+                           IfThere::kReplace, KeptVersions{}, fakes::SetupAct(), vault_.Store(),
+                           86'399));
   auto release = Reveal();
   ASSERT_TRUE(release) << release.error().Message();
   EXPECT_EQ(release->Version(), 1u);
@@ -110,13 +112,13 @@ TEST_F(CustodyReveal, Reveal_NeverPutsTheComponentsSecretBesideAnotherClient) {
   foreign.data = crypto::CredentialsData(BytesOf("{}"));
   foreign.foreign_client_id = "client-of-rivery";
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(foreign), IfThere::kReplace,
-                           fakes::SetupAct(), vault_.Store(), 1));
+                           KeptVersions{}, fakes::SetupAct(), vault_.Store(), 1));
   // Not even one that bears the component's own name.
   NewCredentials alike{.id = fakes::TestVault::IdOf("alike")};
   alike.data = crypto::CredentialsData(BytesOf("{}"));
   alike.foreign_client_id = std::string(fakes::kComponentClient);
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore), std::move(alike), IfThere::kReplace,
-                           fakes::SetupAct(), vault_.Store(), 1));
+                           KeptVersions{}, fakes::SetupAct(), vault_.Store(), 1));
   const auto expect_no_secret = [&](std::string_view id, std::string_view app_key) {
     auto release = Reveal(id);
     ASSERT_TRUE(release) << id;

@@ -31,7 +31,8 @@ class CustodyStore : public testing::Test {
   Result<storage::Stored<storage::Credentials>> Put(NewCredentials credentials,
                                                     IfThere if_there = IfThere::kReplace) {
     return custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials), if_there,
-                        fakes::ActBy(fakes::kRunner), vault_.Store(), fakes::kVaultNow);
+                        KeptVersions{}, fakes::ActBy(fakes::kRunner), vault_.Store(),
+                        fakes::kVaultNow);
   }
 
   Result<std::optional<storage::Stored<storage::Credentials>>> Find(std::string_view id = "one") {
@@ -172,8 +173,8 @@ TEST_F(CustodyStore, Put_RefusesWhatIsThereAlreadyWhereItMustBeNew) {
 
 TEST_F(CustodyStore, Put_NeedsAPermitForStoreOnARegisteredPair) {
   const auto put_with = [&](const access::Permit& permit) {
-    return CodeOf(custody::Put(permit, New("{}"), IfThere::kReplace, fakes::SetupAct(),
-                               vault_.Store(), 1));
+    return CodeOf(custody::Put(permit, New("{}"), IfThere::kReplace, KeptVersions{},
+                               fakes::SetupAct(), vault_.Store(), 1));
   };
   EXPECT_EQ(put_with(vault_.PermitFor(Right::kReveal)), "DENIED");
   EXPECT_EQ(put_with(vault_.PermitFor(Right::kConnect)), "DENIED");
@@ -182,10 +183,36 @@ TEST_F(CustodyStore, Put_NeedsAPermitForStoreOnARegisteredPair) {
   EXPECT_EQ(put_with(vault_.PermitFor(Right::kStore)), "OK");
 }
 
+TEST_F(CustodyStore, Put_StoresForComponentsOfEveryOauthVersionWhatItsProviderAnswers) {
+  struct Answered {
+    std::string version;
+    std::string_view data;
+  };
+  for (const Answered& answered :
+       {Answered{"1.0", "oauth_token=a%2Fb&oauth_token_secret=c&user_id=7"},
+        Answered{"2.0", "{\"access_token\":\"a\",\"token_type\":\"Bearer\"}"},
+        Answered{"facebook", "{\"token\":\"a\"}"},
+        Answered{"quickbooks", "{\"access_token\":\"a\",\"realm_id\":\"7\"}"}}) {
+    SCOPED_TRACE(answered.version);
+    const ComponentId id = *ComponentId::Parse("of-" + answered.version);
+    registry::ComponentFields fields;
+    fields.oauth_version = answered.version;
+    if (answered.version == "1.0") fields.request_token_url = "https://provider.example/request";
+    ASSERT_TRUE(registry::SetComponent(vault_.Store(), id, std::move(fields),
+                                       registry::IfRegistered::kRefuse, fakes::SetupAct(), 1));
+    const auto stored =
+        custody::Put(vault_.PermitFor(Right::kStore, "acme", id.Str()), New(answered.data),
+                     IfThere::kRefuse, KeptVersions{}, fakes::SetupAct(), vault_.Store(), 1);
+    ASSERT_TRUE(stored) << stored.error().Message();
+    EXPECT_EQ(stored->row.oauth_version, answered.version);
+    EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(*stored, crypto::Part::kData)), answered.data);
+  }
+}
+
 TEST_F(CustodyStore, Put_KeepsPairsApart) {
   ASSERT_TRUE(Put(New("{\"acme\":1}")));
   ASSERT_TRUE(custody::Put(vault_.PermitFor(Right::kStore, "other", "sheets"), New("{\"other\":1}"),
-                           IfThere::kRefuse, fakes::SetupAct(), vault_.Store(), 1));
+                           IfThere::kRefuse, KeptVersions{}, fakes::SetupAct(), vault_.Store(), 1));
   EXPECT_EQ((*Find())->version, 1u);
   EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(**Find(), crypto::Part::kData)), "{\"acme\":1}");
 }
@@ -236,7 +263,8 @@ TEST(CustodyStoreOnDisk, Put_IsNotAnsweredBeforeItsLineIsDurable) {
     NewCredentials credentials{.id = id};
     credentials.data = crypto::CredentialsData(BytesOf("{}"));
     const auto stored = custody::Put(vault.PermitFor(Right::kStore), std::move(credentials),
-                                     IfThere::kRefuse, fakes::SetupAct(), vault.Store(), 1);
+                                     IfThere::kRefuse, KeptVersions{}, fakes::SetupAct(),
+                                     vault.Store(), 1);
     answered = true;
     return CodeOf(stored);
   });
@@ -277,7 +305,10 @@ TEST_F(CustodyStore, Put_WhoseLineCannotBeWrittenIsToldAtTheNextStart) {
 TEST_F(CustodyStore, Put_ThatTheStoreRefusesLeavesWhatStood) {
   ASSERT_TRUE(Put(New("{\"first\":1}")));
   vault_.Memory().FailNextCommit(Error(Code::kExhausted, "the fake's disk is full"));
-  EXPECT_EQ(CodeOf(Put(New("{\"second\":2}"))), "EXHAUSTED");
+  EXPECT_EQ(CodeOf(custody::Put(vault_.PermitFor(Right::kStore), New("{\"second\":2}"),
+                                IfThere::kReplace, KeptVersions{.most = 0}, fakes::SetupAct(),
+                                vault_.Store(), 1)),
+            "EXHAUSTED");
   EXPECT_EQ((*Find())->version, 1u);
 }
 

@@ -39,6 +39,10 @@
 namespace oauthvault::fakes {
 
 inline constexpr std::string_view kTrustDomain = "vault.test";
+/// An access::ReadPrincipal of a vault that believes its own CA alone.
+inline Result<access::Principal> ReadPrincipal(std::string_view text) {
+  return access::Principal::Parse(text, kTrustDomain);
+}
 inline constexpr std::string_view kRunner = "spiffe://vault.test/runner/starter";
 inline constexpr std::int64_t kVaultNow = 1'800'000'000;
 inline constexpr std::string_view kComponentClient = "client-of-the-component";
@@ -141,7 +145,8 @@ class TestVault {
                            std::string_view on_component = "sheets") const {
     const access::GrantTable table(
         {{std::string(kRunner), "*", "*", {access::Right::kStore, access::Right::kDescribe,
-                                           access::Right::kReveal, access::Right::kConnect}}});
+                                           access::Right::kReveal, access::Right::kConnect,
+                                           access::Right::kEncrypt}}});
     return *access::Decide(Runner(), right,
                            {std::string(on_project), std::string(on_component)}, table);
   }
@@ -153,7 +158,8 @@ class TestVault {
     custody::NewCredentials credentials{.id = IdOf(id)};
     credentials.data = crypto::CredentialsData(BytesOf(data));
     auto stored = custody::Put(PermitFor(access::Right::kStore), std::move(credentials),
-                               custody::IfThere::kReplace, SetupAct(), *store_, kVaultNow);
+                               custody::IfThere::kReplace, custody::KeptVersions{}, SetupAct(),
+                               *store_, kVaultNow);
     if (!stored) std::abort();
     return std::move(*stored);
   }

@@ -3,8 +3,10 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
 #include "daemon/registry/projects.h"
+#include "daemon/registry/trust.h"
 #include "storage/tables/store.h"
 #include "tests/daemon/acts.h"
 #include "tests/storage/memory_engine.h"
@@ -403,6 +406,242 @@ TEST_F(RegistryTest, Identities_AreForRegisteredPairsAndKnownKindsOnly) {
   EXPECT_EQ(CodeOf(issue("runner/r", kMaxIdentityTtlS + 1)), Code::kInvalid);
   EXPECT_EQ(CodeOf(issue("runner/r", 1)), Code::kInvalid);
   EXPECT_EQ(CodeOf((*identities)->Issue("runner/r", "no csr", 0, ActBy(), kNow)), Code::kInvalid);
+}
+
+TEST_F(RegistryTest, Identities_AreRenewedWithANewKeyForTheSamePrincipal) {
+  ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+  auto identities = Identities::Load(*store_, kDomain);
+  const std::string csr = Csr();
+  const auto first = (*identities)->Issue("runner/r", csr, 3600, ActBy(), kNow);
+  ASSERT_TRUE(first);
+  const std::string serial = first->identity.row.serial;
+  const auto renew = [&](Identities::By by, const std::string& with, std::int64_t ttl_s,
+                         std::int64_t now_s) {
+    return (*identities)->Renew(serial, by, with, ttl_s, ActBy(), now_s);
+  };
+  using By = Identities::By;
+  EXPECT_EQ(CodeOf(renew(By::kHolder, csr, 0, kNow)), Code::kInvalid) << "the same key";
+  EXPECT_EQ(CodeOf(renew(By::kHolder, Csr(), 3601, kNow)), Code::kInvalid) << "longer";
+  EXPECT_EQ(CodeOf(renew(By::kHolder, Csr(), 0, kNow + 3600)), Code::kDenied) << "ended";
+  EXPECT_EQ(CodeOf(renew(By::kHolder, "no CSR", 0, kNow)), Code::kInvalid);
+  const auto second = renew(By::kHolder, Csr(), 0, kNow + 100);
+  ASSERT_TRUE(second) << second.error().Message();
+  EXPECT_EQ(second->identity.row.principal, "spiffe://vault.test/runner/r");
+  EXPECT_EQ(second->identity.row.renewed_from, serial);
+  EXPECT_EQ(second->identity.row.expires_at_s, kNow + 100 + 3600);
+  EXPECT_TRUE(renew(By::kAdmin, Csr(), 7200, kNow + 9000)) << "an admin may, and for longer";
+  ASSERT_TRUE((*identities)->Revoke(serial, ActBy(), kNow));
+  EXPECT_EQ(CodeOf(renew(By::kAdmin, Csr(), 0, kNow)), Code::kDenied);
+}
+
+TEST_F(RegistryTest, Identities_OfALongChainOfRenewalsAreRevokedTogether) {
+  ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+  auto identities = Identities::Load(*store_, kDomain);
+  const auto first = (*identities)->Issue("runner/r", Csr(), 3600, ActBy(), kNow);
+  const auto other = (*identities)->Issue("runner/r", Csr(), 3600, ActBy(), kNow);
+  std::vector<std::string> serials = {first->identity.row.serial};
+  // One has ended by then, and what it was renewed into has not.
+  for (std::size_t i = 0; i < 2 * kMaxRevokedTogether; ++i) {
+    const auto next = (*identities)->Renew(serials.back(), Identities::By::kAdmin, Csr(),
+                                           i == 5 ? 60 : 3600, ActBy(), kNow);
+    ASSERT_TRUE(next) << next.error().Message();
+    serials.push_back(next->identity.row.serial);
+  }
+  ASSERT_TRUE((*identities)->Revoke(serials[1], ActBy(), kNow + 60));
+  EXPECT_FALSE((*identities)->IsRevoked(serials[0]));
+  EXPECT_FALSE((*identities)->IsRevoked(other->identity.row.serial));
+  for (std::size_t i = 1; i < serials.size(); ++i) {
+    if (i == 6) continue;
+    EXPECT_TRUE((*identities)->IsRevoked(serials[i])) << i;
+    EXPECT_TRUE((*Identities::Load(*store_, kDomain))->IsRevoked(serials[i])) << i;
+  }
+  for (const storage::Act& act : witness_.acts) EXPECT_LE(act.object.size(), 1024u);
+}
+
+// A CA outside, with a client certificate for a runner of its trust domain.
+struct Partner {
+  explicit Partner(const std::string& domain) {
+    auto material = CertificateAuthority::Generate(domain, kNow);
+    pem = material->certificate_pem;
+    authority = *CertificateAuthority::Load(pem, material->key);
+    second_pem = Reissued(*material);
+    leaf_pem = Leaf("spiffe://" + domain + "/runner/r");
+  }
+  // Another certificate for the same key.
+  static std::string Reissued(const CertificateAuthority::Material& material) {
+    const std::string key_pem =
+        material.key.Bytes().Expose([](std::span<const std::uint8_t> bytes) {
+          return std::string(bytes.begin(), bytes.end());
+        });
+    const auto reading = [](const std::string& text) {
+      return std::unique_ptr<BIO, decltype(&BIO_free)>(
+          BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
+    };
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+        PEM_read_bio_X509(reading(material.certificate_pem).get(), nullptr, nullptr, nullptr),
+        X509_free);
+    const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
+        PEM_read_bio_PrivateKey(reading(key_pem).get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), 7);
+    X509_sign(certificate.get(), key.get(), EVP_sha256());
+    const std::unique_ptr<BIO, decltype(&BIO_free)> memory(BIO_new(BIO_s_mem()), BIO_free);
+    PEM_write_bio_X509(memory.get(), certificate.get());
+    char* text = nullptr;
+    const long size = BIO_get_mem_data(memory.get(), &text);
+    return std::string(text, static_cast<std::size_t>(size));
+  }
+  std::string Leaf(const std::string& spiffe_id) const {
+    return authority->IssueClient(Csr(), spiffe_id, 3600, kNow)->certificate_pem;
+  }
+  std::string pem;
+  std::string second_pem;
+  std::unique_ptr<CertificateAuthority> authority;
+  std::string leaf_pem;
+};
+
+class TrustTest : public RegistryTest {
+ protected:
+  void SetUp() override {
+    RegistryTest::SetUp();
+    ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+    identities_ = *Identities::Load(*store_, kDomain);
+    Load();
+  }
+  void Load() { trusts_ = *Trusts::Load(*store_, kDomain, identities_->Authority()); }
+  Result<storage::Stored<storage::TrustAnchor>> Believe(const std::string& pem,
+                                                        std::vector<std::string> kinds = {"runner"},
+                                                        const char* domain = "partner.test",
+                                                        std::int64_t now_s = kNow) {
+    return trusts_->Add(pem, domain, std::move(kinds), ActBy(), now_s);
+  }
+  // The principal that a leaf is taken for, or the error's code.
+  std::string Seen(const std::string& leaf_pem, std::int64_t now_s = kNow) {
+    const auto vouched = trusts_->InForce()->Verify(leaf_pem, "", now_s);
+    return vouched ? vouched->who.Str() : std::string(NameOf(vouched.error().GetCode()));
+  }
+
+  std::unique_ptr<Identities> identities_;
+  std::unique_ptr<Trusts> trusts_;
+  const Partner partner_{"partner.test"};
+};
+
+TEST_F(TrustTest, Anchors_AreBelievedFromTheirAddingToTheirRemoval) {
+  const auto own = identities_->Issue("runner/r", Csr(), 3600, ActBy(), kNow);
+  EXPECT_EQ(Seen(own->certificate_pem), "spiffe://vault.test/runner/r");
+  EXPECT_EQ(Seen(partner_.leaf_pem), "UNAUTHENTICATED");
+  int swaps = 0;
+  trusts_->OnSwap([&swaps] { ++swaps; });
+  const auto added = Believe(partner_.pem);
+  ASSERT_TRUE(added) << added.error().Message();
+  EXPECT_EQ(swaps, 1);
+  EXPECT_EQ(added->row.id.size(), 64u);
+  EXPECT_EQ(Seen(partner_.leaf_pem), "spiffe://partner.test/runner/r");
+  EXPECT_EQ(Seen(partner_.leaf_pem, kNow + 3601), "UNAUTHENTICATED");
+  EXPECT_NE(trusts_->InForce()->RootsPem().find(partner_.pem), std::string::npos);
+  Load();
+  EXPECT_EQ(Seen(partner_.leaf_pem), "spiffe://partner.test/runner/r") << "after a restart, too";
+  ASSERT_TRUE(trusts_->Remove(added->row.id, ActBy()));
+  EXPECT_EQ(Seen(partner_.leaf_pem), "UNAUTHENTICATED");
+  EXPECT_EQ(trusts_->InForce()->RootsPem().find(partner_.pem), std::string::npos);
+  EXPECT_EQ(CodeOf(trusts_->Remove(added->row.id, ActBy())), Code::kNotFound);
+  EXPECT_EQ(Seen(own->certificate_pem), "spiffe://vault.test/runner/r");
+}
+
+TEST_F(TrustTest, Anchors_VouchForTheirTrustDomainAndKindsOnly) {
+  const Partner second("second.test");
+  ASSERT_TRUE(Believe(partner_.pem));
+  ASSERT_TRUE(Believe(second.pem, {"component", "runner"}, "second.test"));
+  const Partner pretender("vault.test");  // another CA that says it is the vault's
+  EXPECT_EQ(Seen(pretender.leaf_pem), "UNAUTHENTICATED");
+  EXPECT_EQ(Seen(partner_.Leaf("spiffe://partner.test/admin/a")), "UNAUTHENTICATED");
+  EXPECT_EQ(Seen(partner_.Leaf("spiffe://partner.test/auditor/a")), "UNAUTHENTICATED");
+  EXPECT_EQ(Seen(partner_.Leaf("spiffe://partner.test/project/p/component/c")), "UNAUTHENTICATED");
+  EXPECT_EQ(Seen(second.Leaf("spiffe://second.test/project/p/component/c")),
+            "spiffe://second.test/project/p/component/c");
+  const auto named = [&](const char* text) {
+    return trusts_->InForce()->PrincipalOf(text).has_value();
+  };
+  EXPECT_TRUE(named("local/admin"));
+  EXPECT_TRUE(named("spiffe://vault.test/admin/a"));
+  EXPECT_TRUE(named("spiffe://partner.test/runner/r"));
+  EXPECT_TRUE(named("spiffe://second.test/project/p/component/c"));
+  EXPECT_FALSE(named("spiffe://partner.test/admin/a"));
+  EXPECT_FALSE(named("spiffe://partner.test/project/p/component/c"));
+  EXPECT_FALSE(named("spiffe://other.test/runner/r"));
+  EXPECT_FALSE(named("partner.test/runner/r"));
+}
+
+TEST_F(TrustTest, WhatIsNoAnchor_IsNotAdded) {
+  EXPECT_EQ(CodeOf(Believe("no certificate")), Code::kInvalid);
+  EXPECT_EQ(CodeOf(Believe(std::string(kMaxTrustAnchorSize + 1, 'a'))), Code::kInvalid);
+  EXPECT_EQ(CodeOf(Believe(partner_.leaf_pem)), Code::kInvalid) << "no CA";
+  EXPECT_EQ(CodeOf(Believe(partner_.pem + Partner("p2.test").pem)), Code::kInvalid) << "two";
+  EXPECT_EQ(CodeOf(Believe(partner_.pem, {"runner"}, "partner.test", kNow - 3600)),
+            Code::kInvalid)
+      << "not valid yet";
+  EXPECT_EQ(CodeOf(Believe(partner_.pem, {"runner"}, "partner.test",
+                           kNow + 10LL * 366 * 24 * 3600)),
+            Code::kInvalid)
+      << "ended";
+  for (const std::vector<std::string>& kinds :
+       {std::vector<std::string>{}, {"admin"}, {"auditor"}, {"runner", "admin"},
+        {"runner", "runner"}, {""}}) {
+    EXPECT_EQ(CodeOf(Believe(partner_.pem, kinds)), Code::kInvalid);
+  }
+  EXPECT_EQ(CodeOf(Believe(partner_.pem, {"runner"}, kDomain)), Code::kInvalid);
+  EXPECT_EQ(CodeOf(Believe(partner_.pem, {"runner"}, "Partner.test")), Code::kInvalid);
+  EXPECT_EQ(CodeOf(Believe(identities_->Authority().CertificatePem())), Code::kConflict);
+  ASSERT_TRUE(Believe(partner_.pem));
+  EXPECT_EQ(CodeOf(Believe(partner_.pem, {"runner"}, "second.test")), Code::kConflict)
+      << "one CA speaks for one trust domain";
+  ASSERT_NE(partner_.second_pem, partner_.pem);
+  EXPECT_EQ(CodeOf(Believe(partner_.second_pem, {"runner"}, "second.test")), Code::kConflict)
+      << "nor by another certificate of its key";
+}
+
+TEST_F(TrustTest, Anchors_AreAtMostThirtyTwo) {
+  for (std::size_t i = 0; i < kMaxTrustAnchors; ++i) {
+    ASSERT_TRUE(Believe(Partner("p" + std::to_string(i)).pem));
+  }
+  EXPECT_EQ(CodeOf(Believe(partner_.pem)), Code::kExhausted);
+}
+
+TEST_F(TrustTest, AChangeThatIsUnavailable_TakesAwayAndDoesNotGive) {
+  witness_.fails = true;
+  EXPECT_EQ(CodeOf(Believe(partner_.pem)), Code::kUnavailable);
+  EXPECT_EQ(Seen(partner_.leaf_pem), "UNAUTHENTICATED");
+  witness_.fails = false;
+  Load();
+  EXPECT_EQ(Seen(partner_.leaf_pem), "spiffe://partner.test/runner/r") << "it stood";
+  const std::string id =
+      store_->List<storage::TrustAnchor>("", "", "", 1)->rows.front().row.id;
+  witness_.fails = true;
+  EXPECT_EQ(CodeOf(trusts_->Remove(id, ActBy())), Code::kUnavailable);
+  EXPECT_EQ(Seen(partner_.leaf_pem), "UNAUTHENTICATED");
+}
+
+TEST_F(TrustTest, ARowThatNoAddWouldWrite_IsNotBelieved) {
+  const auto load_with = [&](storage::TrustAnchor anchor) {
+    storage::Batch batch(ActBy());
+    batch.Insert(anchor);
+    EXPECT_TRUE(store_->Commit(std::move(batch)));
+    const auto loaded = Trusts::Load(*store_, kDomain, identities_->Authority());
+    storage::Batch undo(ActBy());
+    undo.Remove(anchor, 1);
+    EXPECT_TRUE(store_->Commit(std::move(undo)));
+    return CodeOf(loaded);
+  };
+  const auto good = Believe(partner_.pem);
+  const storage::TrustAnchor row = good->row;
+  ASSERT_TRUE(trusts_->Remove(row.id, ActBy()));
+  for (const auto& change : std::vector<std::function<void(storage::TrustAnchor&)>>{
+           [](auto& one) { one.kinds = {}; }, [](auto& one) { one.kinds = {"admin"}; },
+           [](auto& one) { one.trust_domain = kDomain; }, [](auto& one) { one.id = "00"; },
+           [](auto& one) { one.certificate_pem = "none"; }}) {
+    storage::TrustAnchor changed = row;
+    change(changed);
+    EXPECT_EQ(load_with(changed), Code::kCorrupt);
+  }
 }
 
 }  // namespace

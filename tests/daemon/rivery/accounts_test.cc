@@ -125,6 +125,41 @@ TEST_F(Accounts, SetAccount_RefusesUrlsThatMayNotBeCalled) {
   }
 }
 
+TEST_F(Accounts, MarkRefused_IsForTheTokenThatWasUsed) {
+  ASSERT_TRUE(Set(std::string(kUrl), "first", Projects{"*"}));
+  const std::uint64_t used = Open()->version;
+  ASSERT_TRUE(Set(std::nullopt, "second", std::nullopt));
+  ASSERT_TRUE(MarkRefused(vault_.Store(), id_, used, fakes::ActBy(fakes::kRunner), 7));
+  EXPECT_EQ(Open()->refused_at_s, 0) << "the answer was about the first token";
+  const std::uint64_t second = Open()->version;
+  ASSERT_TRUE(MarkRefused(vault_.Store(), id_, second, fakes::ActBy(fakes::kRunner), 7));
+  EXPECT_EQ(Open()->refused_at_s, 7);
+  EXPECT_EQ(Token(), "second");
+  // A second answer about the same token changes nothing.
+  const std::uint64_t marked = Open()->version;
+  ASSERT_TRUE(MarkRefused(vault_.Store(), id_, marked, fakes::ActBy(fakes::kRunner), 9));
+  EXPECT_EQ(Open()->refused_at_s, 7);
+  EXPECT_EQ(vault_.Lines().back().at("code"), "UNAUTHENTICATED");
+}
+
+TEST_F(Accounts, AMark_GoesWithACheckOrANewTokenAndStaysOtherwise) {
+  ASSERT_TRUE(Set(std::string(kUrl), "first", Projects{"*"}));
+  const auto mark = [&] {
+    ASSERT_TRUE(MarkRefused(vault_.Store(), id_, Open()->version, fakes::SetupAct(), 7));
+    ASSERT_EQ(Open()->refused_at_s, 7);
+  };
+  mark();
+  ASSERT_TRUE(Set(std::nullopt, std::nullopt, Projects{"acme"}));
+  EXPECT_EQ(Open()->refused_at_s, 7) << "the token is the same";
+  ASSERT_TRUE(MarkGood(vault_.Store(), id_, Open()->version, fakes::SetupAct()));
+  EXPECT_EQ(Open()->refused_at_s, 0);
+  mark();
+  ASSERT_TRUE(Set(std::nullopt, "second", std::nullopt));
+  EXPECT_EQ(Open()->refused_at_s, 0);
+  EXPECT_EQ(CodeOf(MarkGood(vault_.Store(), *AccountId::Parse("none"), 1, fakes::SetupAct())),
+            "OK");
+}
+
 TEST_F(Accounts, SetAccount_ThatMeetsAnOutageLeavesWhatStood) {
   ASSERT_TRUE(Set(std::string(kUrl), "first", Projects{"*"}));
   vault_.Memory().FailNextCommit(Error(Code::kUnavailable, "the fake's disk is gone"));

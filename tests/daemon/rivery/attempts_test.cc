@@ -57,8 +57,8 @@ class AttemptsTest : public RiveryVault {
     if (attempts_) attempts_->Stop();  // what is committed is told before the watches end
     watches_.clear();
     attempts_.reset();
-    attempts_ = std::make_unique<Attempts>(client_, vault_.Store(), vault_.Grants(),
-                                           vault_.Trail(), std::string(fakes::kTrustDomain),
+    attempts_ = std::make_unique<Attempts>(client_, rate_, vault_.Store(), vault_.Grants(),
+                                           vault_.Trail(), fakes::ReadPrincipal,
                                            settings_, [this] { return now_s_.load(); });
   }
   void Go() {
@@ -189,6 +189,7 @@ class AttemptsTest : public RiveryVault {
     auto last = std::make_shared<AttemptState>(Row(id).row.state);
     watches_.push_back(attempts_->Subscribe(id, [this, last](const storage::Attempt& row) {
       const std::lock_guard lock(seen_guard_);
+      if (row.state == *last) return;  // what it waits for changed
       seen_.emplace_back(*last, row.state);
       *last = row.state;
     }));
@@ -291,7 +292,7 @@ TEST_F(AttemptsTest, Connect_AloneBeginsAtStored) {
 TEST_F(AttemptsTest, Stored_IsOneCommitWithTheCredentialsAndWithoutTheLink) {
   const AttemptId id = Authorize();
   Go();
-  Await(id, AttemptState::kStarted);
+  AwaitThat(id, [](const storage::Attempt& row) { return row.asked; });
   EXPECT_GT(Row(id).sealed.PlainSize(crypto::Part::kData), 0u);
   EXPECT_EQ(DataOf(), "");
   const std::uint64_t generation = vault_.Engine().Generation();
@@ -350,6 +351,8 @@ TEST_F(AttemptsTest, Order_IsRefusedBeforeAnythingIsKept) {
   EXPECT_EQ(authorize([](Order& order) { order.validity_s = 43'201; }), "INVALID");
   EXPECT_EQ(authorize([](Order& order) { order.validity_s = -1; }), "INVALID");
   EXPECT_EQ(authorize([](Order& order) { order.authorized_for = "a\nb"; }), "INVALID");
+  EXPECT_EQ(authorize([](Order& order) { order.deadline_s = 59; }), "INVALID");
+  EXPECT_EQ(authorize([](Order& order) { order.deadline_s = 2'592'001; }), "INVALID");
   EXPECT_EQ(authorize([](Order& order) { order.account = *AccountId::Parse("none"); }),
             "NOT_FOUND");
   const auto authorize_on = [&](std::string_view project, std::string_view component) {
@@ -546,7 +549,6 @@ TEST_F(AttemptsTest, Start_ThatCanNeverLeaveIsNotTriedForEver) {
 
 TEST_F(AttemptsTest, Outages_OfRiveryAreWaitedFor) {
   Fail(Op::kOauth2Start, Fault::kHtml502, 2);
-  Fail(Op::kOauth2Start, Fault::kUnauthorized, 2);
   Fail(Op::kOauth2Fetch, Fault::kHtml500, 2);
   Fail(Op::kOauth2Fetch, Fault::kRateLimited, 1);
   Fail(Op::kList, Fault::kForbidden, 2);
@@ -556,6 +558,286 @@ TEST_F(AttemptsTest, Outages_OfRiveryAreWaitedFor) {
   Await(id, AttemptState::kCreated);
   ExpectPath("started stored creating created");
   EXPECT_EQ(Remote().size(), 1u);
+}
+
+// --- an account that Rivery refuses -------------------------------------------------------------
+
+TEST_F(AttemptsTest, Account_ThatRiveryRefusesIsMarkedAndItsAttemptsWait) {
+  vault_.Put("one", kData);
+  Fail(Op::kOauth2Start, Fault::kUnauthorized);
+  const AttemptId fresh = Authorize("sheet");
+  Go();
+  AwaitTrue([&] { return attempts_->WaitingFor(fresh) == Waiting::kAccount; });
+  const AttemptId second = Connect("other sheet");
+  AwaitTrue([&] { return attempts_->WaitingFor(second) == Waiting::kAccount; });
+  auto account = vault_.Store().Get<storage::Account>(storage::Account::Names(account_));
+  ASSERT_TRUE(account);
+  EXPECT_EQ(account->row.refused_at_s, fakes::kVaultNow);
+  EXPECT_EQ(AllRequests(), 1);
+  EXPECT_EQ(Row(fresh).row.state, AttemptState::kNew);
+  EXPECT_EQ(Row(second).row.state, AttemptState::kStored);
+  Allow({"*"});  // set anew
+  Consent(fresh);
+  Await(fresh, AttemptState::kCreated);
+  Await(second, AttemptState::kCreated);
+  EXPECT_EQ(Remote().size(), 2u);
+}
+
+TEST_F(AttemptsTest, Account_ThatIsRefusedInMidFlowLosesNothing) {
+  for (const Op operation : {Op::kOauth2Fetch, Op::kList, Op::kCreate}) {
+    const std::size_t before = Remote().size();
+    New();
+    Fail(operation, Fault::kUnauthorized);
+    const AttemptId id = Authorize("sheet" + std::to_string(before));
+    Go();
+    if (operation != Op::kOauth2Fetch) Consent(id);
+    AwaitTrue([&] { return attempts_->WaitingFor(id) == Waiting::kAccount; });
+    const auto account = OpenAccountFor(vault_.Store(), account_, vault_.project);
+    ASSERT_TRUE(account);
+    ASSERT_TRUE(MarkGood(vault_.Store(), account_, account->version, fakes::SetupAct()));
+    if (operation == Op::kOauth2Fetch) Consent(id);
+    Await(id, AttemptState::kCreated);
+    EXPECT_EQ(Remote().size(), before + 1);
+  }
+}
+
+// --- deadlines ----------------------------------------------------------------------------------
+
+TEST_F(AttemptsTest, Deadline_EndsWhatHasNoCreateOut) {
+  vault_.Put("one", kData);
+  Fail(Op::kOauth2Start, Fault::kHtml500, kAlways);
+  Fail(Op::kList, Fault::kHtml500, kAlways);
+  Order order = OrderOf("sheet");
+  order.deadline_s = 60;
+  auto fresh = TryAuthorize(order);
+  ASSERT_TRUE(fresh);
+  auto stored = attempts_->Connect(vault_.PermitFor(Right::kConnect), order, fakes::SetupAct());
+  ASSERT_TRUE(stored);
+  const AttemptId unclear = Leave(AttemptState::kUnclear);
+  Go();
+  now_s_ += 59;
+  AwaitTrue([&] { return Requests("oauth2_start") > 1 && Requests("list") > 3; });
+  EXPECT_EQ(attempts_->OpenCount(), 3u);
+  now_s_ += 1;
+  EXPECT_EQ(AwaitFailure(fresh->row.id), "timed_out");
+  EXPECT_EQ(AwaitFailure(stored->row.id), "timed_out");
+  now_s_ += kMaxDeadlineS;
+  const int lists = Requests("list");
+  AwaitTrue([&] { return Requests("list") > lists + 1; });
+  EXPECT_EQ(Row(unclear).row.state, AttemptState::kUnclear);
+}
+
+TEST_F(AttemptsTest, Deadline_IsADayBehindTheLinksEnd) {
+  EXPECT_EQ(Row(Authorize()).row.deadline_s, fakes::kVaultNow + kDefaultValidityS + 86'400);
+  vault_.Put("one", kData);
+  EXPECT_EQ(Row(Connect()).row.deadline_s, fakes::kVaultNow + 86'400);
+}
+
+// --- credentials that were lost on their way ----------------------------------------------------
+
+TEST_F(AttemptsTest, Credentials_LostOnTheirWayEndTheAttemptAndANewLinkGoesOn) {
+  for (const fakes::ReplyForm again :
+       {fakes::ReplyForm::kNotFound, fakes::ReplyForm::kBadRequest,
+        fakes::ReplyForm::kOkWithErrorCode}) {
+    standin_->SetKnobs({.read_again = again, .credentials_once = true});
+    New();
+    const AttemptId id = Authorize("sheet");
+    Go();
+    Await(id, AttemptState::kStarted);
+    AwaitTrue([&] { return Row(id).row.asked; });
+    Fail(Op::kOauth2Fetch, Fault::kResetAfterCommit);
+    Consent(id);
+    const storage::Attempt lost = Await(id, AttemptState::kFailed);
+    EXPECT_EQ(lost.failure, "lost_in_transit");
+    const AttemptId next = *AttemptId::Parse(lost.successor);
+    EXPECT_EQ(Row(next).row.predecessor, id.Str());
+    EXPECT_EQ(Row(next).row.connection_name, "sheet");
+    EXPECT_FALSE(Row(id).sealed.Has(crypto::Part::kData));
+    standin_->ClearFaults();
+    Consent(next);
+    Await(next, AttemptState::kCreated);
+  }
+}
+
+TEST_F(AttemptsTest, Credentials_LostByAKillAreNoticedAtTheNextStart) {
+  standin_->SetKnobs({.credentials_once = true});
+  New();
+  const AttemptId id = Authorize();
+  Go();
+  AwaitTrue([&] { return Row(id).row.asked; });
+  Fail(Op::kOauth2Fetch, Fault::kSlowDrip, kAlways, milliseconds(2));
+  Consent(id);
+  AwaitTrue([&] { return standin_->State().at("attempts")[0].at("reads") == 1; });
+  // As a kill: what this daemon is about to commit never comes.
+  vault_.Memory().FailNextCommit(Error(Code::kConflict, "the fake stands for a kill in a fetch"));
+  attempts_->Stop();
+  standin_->ClearFaults();
+  New();
+  Go();
+  const storage::Attempt lost = Await(id, AttemptState::kFailed);
+  EXPECT_EQ(lost.failure, "lost_in_transit");
+  const AttemptId next = *AttemptId::Parse(lost.successor);
+  Await(next, AttemptState::kStarted);
+}
+
+TEST_F(AttemptsTest, Credentials_ThatCanBeReadAgainAreNotLost) {
+  const AttemptId id = Authorize();
+  Go();
+  Await(id, AttemptState::kStarted);
+  Fail(Op::kOauth2Fetch, Fault::kResetAfterCommit, 3);
+  Consent(id);
+  Await(id, AttemptState::kStored);
+}
+
+TEST_F(AttemptsTest, Refusal_AfterAClearAnswerIsNoLoss) {
+  const AttemptId id = Authorize();
+  Go();
+  AwaitTrue([&] { return Row(id).row.asked; });
+  Fail(Op::kOauth2Fetch, Fault::kResetBeforeCommit);
+  const int fetches = Requests("oauth2_fetch");
+  AwaitTrue([&] { return Requests("oauth2_fetch") > fetches + 3; });  // answered as pending since
+  Consent(id, fakes::Decision::kDeny);
+  const storage::Attempt refused = Await(id, AttemptState::kFailed);
+  EXPECT_EQ(refused.failure, "refused");
+  EXPECT_EQ(refused.successor, "");
+}
+
+TEST_F(AttemptsTest, Restart_BehindTheLinksEndLooksOnceMore) {
+  const AttemptId id = Authorize();
+  Go();
+  AwaitTrue([&] { return Row(id).row.asked; });
+  const auto link = attempts_->GetLink(vault_.PermitFor(Right::kStore), id);
+  attempts_->Stop();
+  ASSERT_TRUE(standin_->Click(TextOf(link->auth_uri), fakes::Decision::kAllow));
+  now_s_ += kDefaultValidityS + 1;
+  New();
+  Go();
+  Await(id, AttemptState::kStored);
+}
+
+// --- resuming -----------------------------------------------------------------------------------
+
+TEST_F(AttemptsTest, Resume_GivesANewLinkForOneThatExpired) {
+  const auto resume = [&](const AttemptId& id) {
+    return attempts_->Resume(vault_.PermitFor(Right::kStore), vault_.PermitFor(Right::kConnect),
+                             id, fakes::SetupAct());
+  };
+  const AttemptId id = Authorize("sheet");
+  Go();
+  Await(id, AttemptState::kStarted);
+  EXPECT_EQ(resume(id)->row.id, id);  // goes on as it is
+  now_s_ += kDefaultValidityS;
+  EXPECT_EQ(AwaitFailure(id), "expired");
+  EXPECT_EQ(CodeOf(attempts_->Resume(vault_.PermitFor(Right::kStore), std::nullopt, id,
+                                     fakes::SetupAct())),
+            "DENIED");
+  const auto next = resume(id);
+  ASSERT_TRUE(next) << next.error().Message();
+  EXPECT_EQ(next->row.predecessor, id.Str());
+  EXPECT_EQ(Row(id).row.successor, next->row.id.Str());
+  EXPECT_EQ(resume(id)->row.id, next->row.id);  // once
+  Consent(next->row.id);
+  Await(next->row.id, AttemptState::kCreated);
+  EXPECT_EQ(CodeOf(resume(id)), "STALE");  // there is nothing left to go on with
+  EXPECT_EQ(Remote().size(), 1u);
+}
+
+TEST_F(AttemptsTest, Resume_IsForWhatMayBeHadAgainOnly) {
+  vault_.Put("one", kData);
+  for (const Reason& reason : Reasons()) {
+    for (const bool authorize : {true, false}) {
+      const AttemptId id = Leave(AttemptState::kFailed);
+      auto left = Row(id);
+      left.row.failure = reason.word;
+      left.row.authorize = authorize;
+      storage::Batch batch(fakes::SetupAct());
+      batch.Replace(left.row, left.version);
+      ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+      EXPECT_EQ(CodeOf(attempts_->Resume(vault_.PermitFor(Right::kStore),
+                                         vault_.PermitFor(Right::kConnect), id,
+                                         fakes::SetupAct())),
+                reason.resumable && authorize ? "OK" : "STALE")
+          << reason.word;
+    }
+  }
+  EXPECT_EQ(CodeOf(attempts_->Resume(vault_.PermitFor(Right::kStore, "other"), std::nullopt,
+                                     *AttemptId::Parse("left-1"), fakes::SetupAct())),
+            "NOT_FOUND");
+}
+
+// --- the budget of calls ------------------------------------------------------------------------
+
+class Budget : public AttemptsTest {
+ protected:
+  /// An attempt on a budget of so many calls a minute, whose minute does not pass by itself.
+  void Allowing(unsigned calls) {
+    attempts_.reset();
+    budget_.emplace(calls, [this] { return Steady::time_point(milliseconds(steady_ms_.load())); });
+    Drive();
+  }
+  void Drive() {
+    attempts_.reset();
+    attempts_ = std::make_unique<Attempts>(client_, *budget_, vault_.Store(), vault_.Grants(),
+                                           vault_.Trail(), fakes::ReadPrincipal,
+                                           settings_, [this] { return now_s_.load(); });
+  }
+  void TearDown() override {
+    AttemptsTest::TearDown();
+    budget_.reset();
+  }
+
+  std::atomic<std::int64_t> steady_ms_ = 1'000'000'000;
+  std::optional<Rate> budget_;
+};
+
+TEST_F(Budget, Calls_BeyondItWait) {
+  vault_.Put("one", kData);
+  Allowing(3);
+  const AttemptId first = Connect("first");  // the list, the create
+  const AttemptId second = Connect("second");
+  Go();
+  AwaitTrue([&] {
+    return attempts_->WaitingFor(first) == Waiting::kCalls ||
+           attempts_->WaitingFor(second) == Waiting::kCalls;
+  });
+  AwaitTrue([&] { return attempts_->OpenCount() == 1; });
+  EXPECT_EQ(AllRequests(), 2);
+  EXPECT_EQ(Remote().size(), 1u);
+}
+
+TEST_F(Budget, LastLook_IsOwedToAPendingAttemptWhateverElseWasCalled) {
+  Allowing(60);
+  const AttemptId id = Authorize();
+  Go();
+  AwaitTrue([&] { return Requests("oauth2_fetch") > 0; });
+  attempts_->Stop();
+  watches_.clear();
+  now_s_ += kDefaultValidityS - 100;
+  budget_->KeepForLastLooks(account_, 1);
+  while (auto turn = budget_->Take(account_, Purpose::kOnward)) turn->Spend();
+  const int fetches = Requests("oauth2_fetch");
+  Drive();
+  Go();
+  AwaitTrue([&] { return Requests("oauth2_fetch") == fetches + 1; });
+  AwaitTrue([&] { return attempts_->WaitingFor(id) == Waiting::kConsent; });
+  EXPECT_FALSE(budget_->Take(account_, Purpose::kLastLook));
+}
+
+TEST_F(Budget, Starts_BeyondWhatLastLooksCanServeWaitInNew) {
+  Allowing(15);  // 5 last looks a minute; in the 3 minutes before the end of an hour, 15
+  for (int i = 0; i < 20; ++i) {
+    auto row = TryAuthorize(OrderOf(""));
+    ASSERT_TRUE(row);
+  }
+  Go();
+  const auto started = [&] { return Requests("oauth2_start"); };
+  while (started() < 15) {
+    steady_ms_ += 60'000;
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  steady_ms_ += 60'000;
+  EXPECT_EQ(started(), 15);
+  EXPECT_EQ(attempts_->OpenCount(), 20u);
 }
 
 // --- cancelling ---------------------------------------------------------------------------------
@@ -939,7 +1221,7 @@ TEST_F(AttemptsTest, Create_ThatIsRefusedEndsOrWaitsByTheReason) {
   EXPECT_EQ(Remote().size(), 0u);
   EXPECT_EQ(standin_->State().at("elsewhere").at("requests"), 0);
   int count = 0;
-  for (const Fault fault : {Fault::kForbidden, Fault::kUnauthorized, Fault::kRateLimited}) {
+  for (const Fault fault : {Fault::kForbidden, Fault::kRateLimited}) {
     New();
     Fail(Op::kCreate, fault, 2);
     const AttemptId id = Connect(fakes::RowOf(fault).name);
@@ -999,10 +1281,11 @@ TEST_F(AttemptsTest, Lines_TellEachSendAndEachChangeOfState) {
   Go();
   Consent(id);
   const std::string connection = Await(id, AttemptState::kCreated).connection_id;
-  AwaitTrue([&] { return vault_.Acts().size() >= 6; });
+  AwaitTrue([&] { return vault_.Acts().size() >= 7; });
   EXPECT_EQ(vault_.Acts(), (Acts{"attempt.start allowed", "attempt.started allowed",
-                                 "attempt.store allowed", "attempt.create allowed",
-                                 "attempt.creating allowed", "attempt.created allowed"}));
+                                 "attempt.fetch allowed", "attempt.store allowed",
+                                 "attempt.create allowed", "attempt.creating allowed",
+                                 "attempt.created allowed"}));
   const auto lines = vault_.Lines();
   for (const nlohmann::json& line : lines) {
     EXPECT_EQ(line.at("principal"), fakes::kRunner);
@@ -1014,13 +1297,13 @@ TEST_F(AttemptsTest, Lines_TellEachSendAndEachChangeOfState) {
   }
   EXPECT_EQ(lines[0].at("right"), "store");
   EXPECT_EQ(lines[1].at("object"), id.Str());
-  EXPECT_EQ(lines[2].at("version"), 1);
-  EXPECT_EQ(lines[3].at("right"), "connect");
   EXPECT_EQ(lines[3].at("version"), 1);
-  EXPECT_EQ(lines[5].at("object"), connection);
+  EXPECT_EQ(lines[4].at("right"), "connect");
+  EXPECT_EQ(lines[4].at("version"), 1);
+  EXPECT_EQ(lines[6].at("object"), connection);
   // What was sent stands where the commit before it does; each change of state is the next.
   const std::uint64_t ordered = lines[0].at("generation");
-  const std::vector<std::uint64_t> behind = {0, 1, 2, 2, 3, 4};
+  const std::vector<std::uint64_t> behind = {0, 1, 2, 3, 3, 4, 5};
   for (std::size_t i = 0; i < lines.size(); ++i) {
     EXPECT_EQ(lines[i].at("generation"), ordered + behind[i]) << i;
   }
@@ -1119,14 +1402,16 @@ TEST_F(AttemptsTest, Trail_ThatCannotTellOfCredentialsKeepsThemAndTellsLater) {
   standin_->SetKnobs({.credentials_once = true});
   const AttemptId id = Authorize();
   Go();
-  Await(id, AttemptState::kStarted);
+  AwaitThat(id, [](const storage::Attempt& row) { return row.asked; });
+  AwaitTrue([&] { return vault_.Acts().size() == 3; });
   vault_.FailOneSyncAfter(0);
   Consent(id);
   ExpectPath("started stored");
   AwaitTrue([&] { return attempts_->OpenCount() == 0; });
   EXPECT_EQ(standin_->State().at("attempts").back().at("reads"), 1);
   EXPECT_EQ(DataOf(), standin_->State().at("attempts").back().at("credentials").dump());
-  EXPECT_EQ(vault_.Acts(), (Acts{"attempt.start allowed", "attempt.started allowed"}));
+  EXPECT_EQ(vault_.Acts(), (Acts{"attempt.start allowed", "attempt.started allowed",
+                                 "attempt.fetch allowed"}));
   CommitAnother();
   EXPECT_EQ(vault_.Acts().back(), "attempt.store allowed");
 }

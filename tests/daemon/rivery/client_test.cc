@@ -310,10 +310,14 @@ Outcome OutcomeOf(Operation operation, Fault fault) {
       switch (operation) {
         case Operation::kOauthStart:
         case Operation::kOauthFetch: return Expected{Code::kInvalid, Fate::kRefused};
-        case Operation::kUpdate: return Expected{Code::kConflict, Fate::kRefused};
+        case Operation::kUpdate:
+        case Operation::kDelete: return Expected{Code::kConflict, Fate::kRefused};
         case Operation::kTypes:
         case Operation::kCreate:
-        case Operation::kList: return Expected{Code::kDenied, Fate::kRefused};
+        case Operation::kList:
+        case Operation::kGet:
+        case Operation::kProperties:
+        case Operation::kMe: return Expected{Code::kDenied, Fate::kRefused};
       }
       break;
     case Fault::kUnauthorized: return Expected{Code::kUnauthenticated, Fate::kRefused};
@@ -341,6 +345,10 @@ class FaultTest : public ClientTest, public ::testing::WithParamInterface<Operat
       case Operation::kCreate: return fakes::Operation::kCreate;
       case Operation::kUpdate: return fakes::Operation::kUpdate;
       case Operation::kList: return fakes::Operation::kList;
+      case Operation::kGet: return fakes::Operation::kGet;
+      case Operation::kDelete: return fakes::Operation::kDelete;
+      case Operation::kProperties: return fakes::Operation::kGetProperties;
+      case Operation::kMe: return fakes::Operation::kMe;
     }
     __builtin_unreachable();
   }
@@ -364,6 +372,11 @@ class FaultTest : public ClientTest, public ::testing::WithParamInterface<Operat
       case Operation::kUpdate:
         return FailureIn(client.Update(Account(), connection_, "renamed", credentials_));
       case Operation::kList: return FailureIn(client.List(Account(), "gspreadsheet"));
+      case Operation::kGet: return FailureIn(client.Get(Account(), connection_.id, {}));
+      case Operation::kDelete: return FailureIn(client.Delete(Account(), connection_.id));
+      case Operation::kProperties:
+        return FailureIn(client.Properties(Account(), "gspreadsheet"));
+      case Operation::kMe: return FailureIn(client.Me(Account()));
     }
     __builtin_unreachable();
   }
@@ -391,6 +404,7 @@ TEST_P(FaultTest, EveryFault_GivesItsCodeAndItsFateAndIsSentOnce) {
   const std::string asked(fakes::NameOf(Asked(operation)));
   for (const fakes::FaultRow& row : fakes::Faults()) {
     SCOPED_TRACE(std::string(row.name));
+    if (operation == Operation::kDelete) connection_ = Created(NewClient());
     standin_->AddFault({.operation = Asked(operation),
                         .fault = row.fault,
                         .delay = row.fault == Fault::kSlowDrip ? milliseconds(200)
@@ -414,9 +428,10 @@ TEST_P(FaultTest, EveryFault_GivesItsCodeAndItsFateAndIsSentOnce) {
     EXPECT_EQ(state.at("requests").at(asked).get<int>(), requests + 1);
     EXPECT_EQ(state.at("elsewhere").at("requests"), 0);
     EXPECT_EQ(state.at("elsewhere").at("with_token"), 0);
-    const bool made = operation == Operation::kCreate && row.commits;
     if (row.fault != Fault::kDropThenCommitLate) {
-      EXPECT_EQ(ConnectionCount(), connections + (made ? 1 : 0));
+      const bool is_done = row.commits || !failure;
+      EXPECT_EQ(ConnectionCount(), connections + (operation == Operation::kCreate && is_done) -
+                                       (operation == Operation::kDelete && is_done));
     }
     // A refusal and what never left did nothing: the claim by which a create is sent again.
     if (failure && failure->fate != Fate::kUnclear && operation == Operation::kCreate) {
@@ -429,7 +444,9 @@ TEST_P(FaultTest, EveryFault_GivesItsCodeAndItsFateAndIsSentOnce) {
 INSTANTIATE_TEST_SUITE_P(Operations, FaultTest,
                          ::testing::Values(Operation::kTypes, Operation::kOauthStart,
                                            Operation::kOauthFetch, Operation::kCreate,
-                                           Operation::kUpdate, Operation::kList),
+                                           Operation::kUpdate, Operation::kList,
+                                           Operation::kGet, Operation::kDelete,
+                                           Operation::kProperties, Operation::kMe),
                          [](const auto& each) { return std::string(NameOf(each.param)); });
 
 }  // namespace

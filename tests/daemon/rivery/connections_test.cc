@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/registry/components.h"
 #include "tests/daemon/rivery/rivery_vault.h"
 
 namespace oauthvault::rivery {
@@ -40,6 +41,7 @@ class ConnectionsTest : public RiveryVault {
     row.name = name;
     row.connection_type = "gspreadsheet";
     row.written_version = 1;
+    row.updated_at_s = fakes::kVaultNow;
     storage::Batch batch(fakes::SetupAct());
     batch.Insert(row);
     EXPECT_TRUE(vault_.Store().Commit(std::move(batch)));
@@ -49,9 +51,57 @@ class ConnectionsTest : public RiveryVault {
   Result<storage::Stored<storage::Connection>> Update(std::string_view new_name = "",
                                                       std::string id = "",
                                                       std::string_view project = "acme") {
-    return connections_.Update(vault_.PermitFor(Right::kConnect, project), account_,
-                               id.empty() ? id_ : id, std::string(new_name),
-                               fakes::TestVault::Caller(), fakes::kVaultNow + 5);
+    return connections_.Update(
+        vault_.PermitFor(Right::kConnect, project),
+        {.name = {account_, id.empty() ? id_ : id}, .new_name = std::string(new_name)},
+        fakes::TestVault::Caller(), fakes::kVaultNow + 5);
+  }
+
+  Result<Connections::VerifiedPage> VerifyAll() { return Verify(""); }
+  Result<Connections::VerifiedPage> Verify(const std::string& id) {
+    return connections_.Verify(vault_.PermitFor(Right::kConnect), {account_, id, "", 0},
+                               fakes::TestVault::Caller(), fakes::kVaultNow + 6);
+  }
+  /// The drift of the one connection, as words.
+  std::vector<std::string> DriftOf(const std::string& id) {
+    auto page = Verify(id);
+    if (!page || page->connections.size() != 1) {
+      ADD_FAILURE() << (page ? "not one connection" : page.error().Message());
+      return {};
+    }
+    std::vector<std::string> words;
+    for (const Drift drift : page->connections[0].drift) words.emplace_back(NameOf(drift));
+    return words;
+  }
+
+  Result<storage::Stored<storage::Connection>> Adopt(const std::string& id, bool write) {
+    return connections_.Adopt(vault_.PermitFor(Right::kConnect),
+                              {{account_, id}, fakes::TestVault::IdOf("one"), write},
+                              fakes::TestVault::Caller(), fakes::kVaultNow + 7);
+  }
+  std::string Delete(const std::string& id) {
+    return CodeOf(connections_.Delete(vault_.PermitFor(Right::kConnect), {account_, id},
+                                      fakes::TestVault::Caller(), fakes::kVaultNow + 8));
+  }
+
+  /// What somebody does in Rivery itself, past the vault.
+  void ChangeRemotely(const std::string& id, std::string_view name) {
+    standin_->AdvanceClock(std::chrono::seconds(301));
+    const crypto::ApiToken token(BytesOf(kApiToken));
+    ASSERT_TRUE(client_.Update({standin_->BaseUrl(), token},
+                               {.id = id, .connection_type = "gspreadsheet"}, name,
+                               BytesOf("{\"a\":2}")));
+  }
+  void DeleteRemotely(const std::string& id) {
+    const crypto::ApiToken token(BytesOf(kApiToken));
+    ASSERT_TRUE(client_.Delete({standin_->BaseUrl(), token}, id));
+  }
+  void SetRotating() {
+    registry::ComponentFields fields;
+    fields.rotating = true;
+    ASSERT_TRUE(registry::SetComponent(vault_.Store(), vault_.component, std::move(fields),
+                                       registry::IfRegistered::kChange, fakes::SetupAct(),
+                                       fakes::kVaultNow));
   }
 
   storage::Stored<storage::Connection> Row() {
@@ -60,7 +110,7 @@ class ConnectionsTest : public RiveryVault {
   }
 
   std::string id_;
-  Connections connections_{client_, vault_.Store(), vault_.Trail()};
+  Connections connections_{client_, rate_, vault_.Store(), vault_.Trail()};
 };
 
 TEST_F(ConnectionsTest, Update_WritesTheWholeBodyWithTheCredentials) {
@@ -203,9 +253,162 @@ TEST_F(ConnectionsTest, Update_WhoseCommitCannotBeToldStandsAndCanBeSentAgain) {
 }
 
 TEST_F(ConnectionsTest, Update_NeedsAPermitForConnect) {
-  EXPECT_EQ(CodeOf(connections_.Update(vault_.PermitFor(Right::kDescribe), account_, id_, "",
+  EXPECT_EQ(CodeOf(connections_.Update(vault_.PermitFor(Right::kDescribe),
+                                       {.name = {account_, id_}, .new_name = {}},
                                        fakes::TestVault::Caller(), 1)),
             "DENIED");
+}
+
+TEST_F(ConnectionsTest, Update_WritesDownWhatItHoldsAndWhoAnswersForIt) {
+  ASSERT_TRUE(Update());
+  const std::string first = Row().row.written_fingerprint;
+  EXPECT_EQ(first.size(), 32u);
+  EXPECT_EQ(first, FingerprintOf(vault_.Keys(), vault_.project, BytesOf(kData)));
+  EXPECT_NE(first, FingerprintOf(vault_.Keys(), vault_.other_project, BytesOf(kData)));
+  EXPECT_EQ(Row().row.principal, fakes::kRunner);
+  vault_.Put("one", "{\"access_token\":\"newer\"}");
+  ASSERT_TRUE(Update());
+  EXPECT_NE(Row().row.written_fingerprint, first);
+}
+
+TEST_F(ConnectionsTest, Update_OfRotatingCredentialsNeverWritesOlderOnesUnlessAllowed) {
+  SetRotating();
+  vault_.Put("one", "{\"access_token\":\"newer\"}");
+  ASSERT_TRUE(Update());
+  ASSERT_EQ(Row().row.written_version, 2u);
+  // Deleted and stored anew, they count from 1.
+  ASSERT_TRUE(custody::Delete(vault_.PermitFor(Right::kStore), fakes::TestVault::IdOf("one"),
+                              fakes::SetupAct(), vault_.Store()));
+  vault_.Put("one", kData);
+  const int requests = AllRequests();
+  const std::size_t lines = vault_.Lines().size();
+  EXPECT_EQ(CodeOf(Update()), "STALE");
+  EXPECT_EQ(AllRequests(), requests);
+  EXPECT_EQ(vault_.Lines().size(), lines) << "no line says that they were sent";
+  const auto allowed = connections_.Update(
+      vault_.PermitFor(Right::kConnect),
+      {.name = {account_, id_}, .new_name = {}, .older = Older::kAllow},
+      fakes::TestVault::Caller(), fakes::kVaultNow);
+  ASSERT_TRUE(allowed) << allowed.error().Message();
+  EXPECT_EQ(allowed->row.written_version, 1u);
+}
+
+TEST_F(ConnectionsTest, Update_ThatMeetsARefusedTokenMarksTheAccount) {
+  standin_->AddFault({.operation = fakes::Operation::kUpdate, .fault = Fault::kUnauthorized});
+  EXPECT_EQ(CodeOf(Update()), "UNAUTHENTICATED");
+  EXPECT_EQ(OpenAccountFor(vault_.Store(), account_, std::nullopt)->refused_at_s,
+            fakes::kVaultNow + 5);
+}
+
+// --- verify ----------------------------------------------------------------------------------
+
+TEST_F(ConnectionsTest, Verify_OfWhatTheVaultWroteFindsNothing) {
+  ASSERT_TRUE(Update());
+  EXPECT_EQ(DriftOf(id_), std::vector<std::string>{});
+  EXPECT_NE(Row().row.seen_changed_at_ms, 0);
+  // A second look compares with the first, and writes nothing down.
+  const std::uint64_t version = Row().version;
+  EXPECT_EQ(DriftOf(id_), std::vector<std::string>{});
+  EXPECT_EQ(Row().version, version);
+}
+
+TEST_F(ConnectionsTest, Verify_ReportsWhatWasDoneInRivery) {
+  ASSERT_EQ(DriftOf(id_), std::vector<std::string>{});
+  ChangeRemotely(id_, "sheet");
+  EXPECT_EQ(DriftOf(id_), std::vector<std::string>{"changed_elsewhere"});
+  ChangeRemotely(id_, "another name");
+  EXPECT_EQ(DriftOf(id_), (std::vector<std::string>{"renamed", "changed_elsewhere"}));
+  EXPECT_EQ(DriftOf(id_), (std::vector<std::string>{"renamed", "changed_elsewhere"}));
+  ASSERT_TRUE(Update());
+  EXPECT_EQ(Remote()[0].at("connection_name"), "sheet");
+  DeleteRemotely(id_);
+  EXPECT_EQ(DriftOf(id_), std::vector<std::string>{"deleted"});
+}
+
+TEST_F(ConnectionsTest, Verify_ReportsASecondConnectionThatNobodyHere_Holds) {
+  EXPECT_EQ(DriftOf(id_), std::vector<std::string>{});
+  const std::string late = MakeRemotely("sheet", kData);
+  auto page = Verify(id_);
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->connections[0].drift, std::vector<Drift>{Drift::kDuplicate});
+  EXPECT_EQ(page->connections[0].duplicates, std::vector<std::string>{late});
+  // One that the vault holds is no stray.
+  Make("sheet");
+  page = Verify(id_);
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->connections[0].duplicates, std::vector<std::string>{late});
+}
+
+TEST_F(ConnectionsTest, Verify_OfAllListsOnceForATypeAndAsksForWhatIsMissing) {
+  const std::string second = Make("second");
+  const std::string gone = Make("gone");
+  DeleteRemotely(gone);
+  const int lists = Requests("list");
+  const auto page = VerifyAll();
+  ASSERT_TRUE(page) << page.error().Message();
+  EXPECT_EQ(page->connections.size(), 3u);
+  EXPECT_EQ(Requests("list"), lists + 1);
+  EXPECT_EQ(Requests("get"), 1);
+  EXPECT_EQ(vault_.Acts().front(), "Connections.Verify allowed");
+  EXPECT_EQ(CodeOf(Verify("ffffffffffffffffffffffff")), "NOT_FOUND");
+}
+
+// --- adopt -----------------------------------------------------------------------------------
+
+TEST_F(ConnectionsTest, Adopt_TakesAConnectionAndWritesOnlyWhenAsked) {
+  const std::string id = MakeRemotely("made by hand");
+  const auto adopted = Adopt(id, false);
+  ASSERT_TRUE(adopted) << adopted.error().Message();
+  EXPECT_EQ(adopted->row.name, "made by hand");
+  EXPECT_EQ(adopted->row.written_version, 0u);
+  EXPECT_EQ(Remote()[1].at("writes"), 1);
+  const auto credentials = vault_.Store().Find<storage::Credentials>(
+      storage::Credentials::Names(vault_.project, vault_.component,
+                                  fakes::TestVault::IdOf("one")));
+  EXPECT_EQ(StandingOf(adopted->row, *credentials).step, Step::kRefused);
+  EXPECT_EQ(StandingOf(adopted->row, *credentials).why, kAdopted);
+  EXPECT_EQ(CodeOf(Adopt(id, true)), "CONFLICT") << "the vault has it already";
+
+  const std::string other = MakeRemotely("another by hand");
+  const auto written = Adopt(other, true);
+  ASSERT_TRUE(written) << written.error().Message();
+  EXPECT_EQ(written->row.written_version, 1u);
+  EXPECT_EQ(Remote()[2].at("credentials"), fakes::Json::parse(kData));
+}
+
+TEST_F(ConnectionsTest, Adopt_RefusesWhatIsNotThereOrOfAnotherType) {
+  EXPECT_EQ(CodeOf(Adopt("ffffffffffffffffffffffff", true)), "NOT_FOUND");
+  const crypto::ApiToken token(BytesOf(kApiToken));
+  const auto other = client_.Create({standin_->BaseUrl(), token}, "fb", "ads", BytesOf("{}"));
+  ASSERT_TRUE(other);
+  EXPECT_EQ(CodeOf(Adopt(other->id, true)), "INVALID");
+}
+
+// --- delete ----------------------------------------------------------------------------------
+
+TEST_F(ConnectionsTest, Delete_TakesTheRowOnlyWhenRiveryHasItNoMore) {
+  standin_->AddFault({.operation = fakes::Operation::kDelete, .fault = Fault::kOkWithCode402});
+  EXPECT_EQ(Delete(id_), "CONFLICT");
+  standin_->AddFault({.operation = fakes::Operation::kDelete, .fault = Fault::kHtml502});
+  EXPECT_EQ(Delete(id_), "UNAVAILABLE");
+  EXPECT_EQ(Remote().size(), 1u);
+  EXPECT_EQ(Row().row.connection_id, id_);
+  // Carried out, and the answer was lost: the next one finds none, and asks whether that is so.
+  standin_->AddFault({.operation = fakes::Operation::kDelete, .fault = Fault::kCommitThenDrop});
+  EXPECT_EQ(Delete(id_), "UNAVAILABLE");
+  EXPECT_EQ(Remote().size(), 0u);
+  EXPECT_EQ(Delete(id_), "OK");
+  EXPECT_EQ(Delete(id_), "NOT_FOUND");
+  EXPECT_EQ(vault_.Acts().back(), "connection.deleted allowed");
+}
+
+TEST_F(ConnectionsTest, Delete_ByAWrongRouteForgetsNothing) {
+  const Client lost({{Operation::kDelete, {"DELETE", "/nowhere?_id={id}"}}}, Limits{}, kLoopback);
+  Connections connections(lost, rate_, vault_.Store(), vault_.Trail());
+  EXPECT_EQ(CodeOf(connections.Delete(vault_.PermitFor(Right::kConnect), {account_, id_},
+                                      fakes::TestVault::Caller(), fakes::kVaultNow)),
+            "UNAVAILABLE");
+  EXPECT_EQ(Row().row.connection_id, id_);
 }
 
 TEST(BodyOf, GivesTheObjectByteForByte) {

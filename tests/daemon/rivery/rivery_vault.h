@@ -13,6 +13,7 @@
 #include "daemon/rivery/accounts.h"
 #include "daemon/rivery/attempts.h"
 #include "daemon/rivery/client.h"
+#include "daemon/rivery/rate.h"
 #include "tests/daemon/custody/test_vault.h"
 #include "tests/fakes/rivery/standin.h"
 
@@ -68,6 +69,7 @@ class RiveryVault : public testing::Test {
     return created ? created->id : "";
   }
 
+  Rate rate_{100'000};  // what it does is tested in rate_test.cc
   const AccountId account_ = *AccountId::Parse("eu");
   fakes::TestVault vault_;
   std::ostringstream log_;

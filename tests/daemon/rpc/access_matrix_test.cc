@@ -11,6 +11,7 @@
 #include <set>
 
 #include "daemon/rpc/access_rules.h"
+#include "oauthvault/v1/audit.pb.h"
 #include "tests/daemon/acts.h"
 #include "tests/daemon/rpc/vault_fixture.h"
 
@@ -62,16 +63,23 @@ constexpr Row kMatrix[] = {
     {"Registry.RemoveGrant",       "Y Y n n n n n n n n n n n u u"},
     {"Registry.IssueIdentity",     "Y Y n n n n n n n n n n n u u"},
     {"Registry.ListIdentities",    "Y Y n n n n n n n n n n n u u"},
+    {"Registry.RenewIdentity",     "Y Y Y Y Y Y Y Y Y Y Y Y Y u u"},
     {"Registry.RevokeIdentity",    "Y Y n n n n n n n n n n n u u"},
+    {"Registry.Explain",           "Y Y n n n n n n n n n n n u u"},
     {"Credentials.Store",          "n n n Y n Y n n Y n n n n u u"},
     {"Credentials.Describe",       "Y Y n Y n Y n n n Y Y n n u u"},
     {"Credentials.Reveal",         "n n n Y n Y n n n n Y n n u u"},
     {"Credentials.Inject",         "n n n Y n Y n n n n Y n n u u"},
+    {"Credentials.Encrypt",        "n n n Y n Y n n n n n Y n u u"},
     {"Credentials.List",           "Y Y n Y n Y n n n Y Y n n u u"},
     {"Credentials.Delete",         "n n n Y n Y n n Y n n n n u u"},
+    {"Credentials.ListVersions",   "Y Y n Y n Y n n n Y Y n n u u"},
+    {"Credentials.RollBack",       "n n n Y n Y n n Y n n n n u u"},
+    {"Credentials.Prune",          "n n n Y n Y n n Y n n n n u u"},
     {"Accounts.Set",               "Y Y n n n n n n n n n n n u u"},
     {"Accounts.Get",               "Y Y n n n n n n n n n n n u u"},
     {"Accounts.List",              "Y Y n n n n n n n n n n n u u"},
+    {"Accounts.Check",             "Y Y n n n n n n n n n n n u u"},
     {"Accounts.ListTypes",         "Y Y n n n n n n n n n n n u u"},
     {"Attempts.Authorize",         "n n n Y n Y n n Y n n n n u u"},
     {"Attempts.Connect",           "n n n Y n Y n n n n n n Y u u"},
@@ -80,9 +88,13 @@ constexpr Row kMatrix[] = {
     {"Attempts.List",              "Y Y n Y n Y n n n Y Y n n u u"},
     {"Attempts.Watch",             "Y Y n Y n Y n n n Y Y n n u u"},
     {"Attempts.Cancel",            "n n n Y n Y n n Y n n n n u u"},
+    {"Attempts.Resume",            "n n n Y n Y n n Y n n n n u u"},
     {"Connections.Get",            "Y Y n Y n Y n n n Y Y n n u u"},
     {"Connections.List",           "Y Y n Y n Y n n n Y Y n n u u"},
     {"Connections.Update",         "n n n Y n Y n n n n n n Y u u"},
+    {"Connections.Verify",         "n n n Y n Y n n n n n n Y u u"},
+    {"Connections.Adopt",          "n n n Y n Y n n n n n n Y u u"},
+    {"Connections.Delete",         "n n n Y n Y n n n n n n Y u u"},
     {"Operations.Status",          "Y Y Y Y Y Y Y Y Y Y Y Y Y u u"},
     {"Operations.Unseal",          "Y Y n n n n n n n n n n n u u"},
     {"Operations.Seal",            "Y Y n n n n n n n n n n n u u"},
@@ -99,6 +111,15 @@ constexpr Row kMatrix[] = {
     {"Operations.ShredProject",    "Y Y n n n n n n n n n n n u u"},
     {"Audit.Show",                 "n n Y n n n n n n n n n n u u"},
     {"Audit.Verify",               "n n Y n n n n n n n n n n u u"},
+    {"Audit.Find",                 "n n Y n n n n n n n n n n u u"},
+    {"Audit.Checkpoint",           "n n Y n n n n n n n n n n u u"},
+    {"Audit.Extract",              "n n Y n n n n n n n n n n u u"},
+    {"Tokens.Issue",               "Y Y n n n n n n n n n n n u u"},
+    {"Tokens.List",                "Y Y n n n n n n n n n n n u u"},
+    {"Tokens.Revoke",              "Y Y n n n n n n n n n n n u u"},
+    {"Trust.Add",                  "Y Y n n n n n n n n n n n u u"},
+    {"Trust.List",                 "Y Y n n n n n n n n n n n u u"},
+    {"Trust.Remove",               "Y Y n n n n n n n n n n n u u"},
 };
 
 std::string_view ActOf(const MethodDescriptor* method) {
@@ -248,6 +269,31 @@ TEST_F(AccessMatrix, EveryMethodByEveryCaller_EndsAsTheTableSays) {
   }
 }
 
+TEST(ProjectAudit, AGrantOfAuditOnAProject_GivesItsExtractAndNothingElse) {
+  Vault vault;
+  vault.AddProject("p2");
+  vault.Grant("runner/tenant", kProject, "*", {Right::kAudit});
+  const auto channel = vault.Tcp(vault.Issue("runner/tenant"));
+  const auto extract_of = [&](const std::string& project) {
+    v1::ExtractAuditRequest request;
+    request.set_project(project);
+    return CallRaw(channel, "/oauthvault.v1.Audit/Extract", request.SerializeAsString());
+  };
+  ASSERT_TRUE(vault.Trail().CloseSegment());
+  const RawAnswer own = extract_of(kProject);
+  ASSERT_TRUE(own.status.ok()) << own.status.error_message();
+  v1::ExtractAuditResponse extract;
+  ASSERT_TRUE(extract.ParseFromString(own.bytes));
+  EXPECT_GE(extract.records_size(), 2);
+  for (const std::string& other : {std::string("p2"), std::string()}) {
+    EXPECT_EQ(extract_of(other).status.error_code(), grpc::StatusCode::PERMISSION_DENIED) << other;
+  }
+  for (const char* method : {"Show", "Verify", "Find", "Checkpoint"}) {
+    const RawAnswer answer = CallRaw(channel, std::string("/oauthvault.v1.Audit/") + method, "");
+    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::PERMISSION_DENIED) << method;
+  }
+}
+
 TEST(AccessRules, ContractServices_AreAllThatTheProtoFilesDefine) {
   std::set<std::string> defined;
   const std::filesystem::path folder =
@@ -262,6 +308,36 @@ TEST(AccessRules, ContractServices_AreAllThatTheProtoFilesDefine) {
   }
   const auto served = ContractServices();
   EXPECT_EQ(std::set<std::string>(served.begin(), served.end()), defined);
+}
+
+// What a call may be beyond the defaults of 32 KiB and 60 s.
+TEST(AccessRules, TheBoundsOfACall_AreThoseOfItsMethod) {
+  struct Bounds {
+    std::size_t request_bytes;
+    std::int64_t deadline_s;
+    bool needs_deadline = true;
+  };
+  const std::map<std::string_view, Bounds> kBeyond = {
+      {"Credentials.Store", {96 * 1024, 60}},
+      {"Credentials.Inject", {256 * 1024, 60}},
+      {"Attempts.Watch", {32 * 1024, 60, false}},
+      {"Operations.Unseal", {32 * 1024, 1800}},
+      {"Operations.Backup", {32 * 1024, 1800}},
+      {"Operations.Check", {32 * 1024, 1800}},
+      {"Operations.ShredProject", {32 * 1024, 1800}},
+  };
+  const auto rules = AccessRules::FromContract(ContractServices());
+  ASSERT_TRUE(rules);
+  for (const Row& row : kMatrix) {
+    const auto found = kBeyond.find(row.method);
+    const Bounds expected = found == kBeyond.end() ? Bounds{32 * 1024, 60} : found->second;
+    const Rule& rule = rules->Of(row.method);
+    EXPECT_EQ(rule.max_request_bytes, expected.request_bytes) << row.method;
+    EXPECT_EQ(rule.max_deadline.count(), expected.deadline_s) << row.method;
+    EXPECT_EQ(rule.needs_deadline, expected.needs_deadline) << row.method;
+    EXPECT_LE(rule.max_request_bytes, static_cast<std::size_t>(kMaxRequestSize)) << row.method;
+    EXPECT_LE(rule.max_deadline, kMaxConnectionGrace) << row.method;
+  }
 }
 
 TEST(AccessRules, AMethodWithoutARule_KeepsTheDaemonFromStarting) {

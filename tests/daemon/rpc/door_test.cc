@@ -36,10 +36,13 @@ sockaddr_in Resolve(const std::string& address) {
   return to;
 }
 
-Descriptor ConnectTo(const std::string& address) {
+// `from`: the address to call from, one of 127.0.0.0/8.
+Descriptor ConnectTo(const std::string& address, const char* from = "127.0.0.1") {
   const sockaddr_in to = Resolve(address);
+  const sockaddr_in own = Resolve(std::string(from) + ":0");
   Descriptor client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!client || connect(client.Get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
+  if (!client || bind(client.Get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0 ||
+      connect(client.Get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
     return Descriptor();
   }
   return client;
@@ -83,15 +86,21 @@ class Taken {
 class DoorTest : public testing::Test {
  protected:
   void Open(std::uint32_t max_connections, std::function<bool(int)> let_in = nullptr) {
+    Open(Door::Settings{.max_connections = max_connections, .let_in = std::move(let_in)});
+  }
+  void Open(Door::Settings settings) {
+    settings.thread_name = "door-test";
+    settings.hand_over = [this](int fd) { taken_.Take(fd); };
+    settings.counters = &counters_;
     auto listener = ListenTcp("127.0.0.1:0");
     ASSERT_TRUE(listener);
     address_ = BoundAddress(*listener);
-    auto door = Door::Open(std::move(*listener), {"door-test", max_connections, std::move(let_in),
-                                                  [this](int fd) { taken_.Take(fd); }});
+    auto door = Door::Open(std::move(*listener), std::move(settings));
     ASSERT_TRUE(door);
     door_ = std::move(*door);
   }
 
+  DoorCounters counters_;
   Taken taken_;
   std::string address_;
   std::unique_ptr<Door> door_;
@@ -140,6 +149,69 @@ TEST_F(DoorTest, AfterItsEnd_NobodyIsTakenAndWhoWasStays) {
   EXPECT_EQ(recv(client.Get(), &byte, 1, MSG_DONTWAIT), -1) << "the open one stays open";
 }
 
+TEST_F(DoorTest, OneOriginBeyondItsCap_LeavesTheOthersTheirPlaces) {
+  Open(Door::Settings{.max_connections = 10, .max_per_origin = 2});
+  std::vector<Descriptor> flood;
+  for (int i = 0; i < 5; ++i) flood.push_back(ConnectTo(address_));
+  for (int i = 2; i < 5; ++i) EXPECT_TRUE(IsClosedByPeer(flood[i]));
+  const Descriptor good = ConnectTo(address_, "127.0.0.2");
+  EXPECT_TRUE(taken_.WaitFor(3));
+  EXPECT_EQ(counters_.refused_of_address, 3u);
+  EXPECT_EQ(counters_.refused_in_all, 0u);
+}
+
+TEST_F(DoorTest, OneOrigin_HasAtMostHalfOfTheHandshakes) {
+  Open(Door::Settings{.max_connections = 100, .max_handshakes = 4,
+                      .handshake_timeout = std::chrono::hours(1)});
+  std::vector<Descriptor> flood;
+  for (int i = 0; i < 4; ++i) flood.push_back(ConnectTo(address_));
+  for (int i = 2; i < 4; ++i) EXPECT_TRUE(IsClosedByPeer(flood[i]));
+  EXPECT_EQ(counters_.refused_of_address, 2u);
+  const Descriptor second = ConnectTo(address_, "127.0.0.2");
+  const Descriptor third = ConnectTo(address_, "127.0.0.3");
+  ASSERT_TRUE(taken_.WaitFor(4));
+  const Descriptor fourth = ConnectTo(address_, "127.0.0.4");
+  EXPECT_TRUE(IsClosedByPeer(fourth));
+  EXPECT_EQ(counters_.refused_at_handshake, 1u);
+}
+
+TEST_F(DoorTest, AConnectionThatIsOldEnough_IsAtNoHandshakeAnyMore) {
+  Open(Door::Settings{.max_connections = 100, .max_handshakes = 2,
+                      .handshake_timeout = std::chrono::milliseconds(1)});
+  // One place for this origin: each next one is let in when the one before has grown up.
+  std::vector<Descriptor> open;
+  for (std::size_t i = 1; i <= 4; ++i) {
+    while (taken_.Count() < i) {
+      open.push_back(ConnectTo(address_));
+      ASSERT_TRUE(open.back());
+      pollfd waited{open.back().Get(), POLLIN, 0};
+      poll(&waited, 1, 50);  // until it is refused, or taken
+    }
+  }
+}
+
+TEST(Origin, GroupsWhatOneCustomerHas) {
+  const auto of = [](const char* text) {
+    sockaddr_storage address{};
+    auto* six = reinterpret_cast<sockaddr_in6*>(&address);
+    auto* four = reinterpret_cast<sockaddr_in*>(&address);
+    if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
+      address.ss_family = AF_INET;
+    } else {
+      EXPECT_EQ(inet_pton(AF_INET6, text, &six->sin6_addr), 1) << text;
+      address.ss_family = AF_INET6;
+    }
+    return Origin::Of(address);
+  };
+  EXPECT_EQ(of("192.0.2.1"), of("192.0.2.1"));
+  EXPECT_FALSE(of("192.0.2.1") == of("192.0.2.2"));
+  EXPECT_EQ(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9")) << "one /64";
+  EXPECT_FALSE(of("2001:db8:1:2::1") == of("2001:db8:1:3::1"));
+  EXPECT_EQ(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+  EXPECT_FALSE(of("::1") == of("0.0.0.0"));
+  EXPECT_FALSE(Origin::Of({}).IsKnown()) << "a unix socket has none";
+}
+
 TEST_F(DoorTest, WithoutDescriptors_ItRefusesAndRecoversByItself) {
   Open(1000);
   std::vector<Descriptor> clients;
@@ -166,6 +238,7 @@ TEST_F(DoorTest, WithoutDescriptors_ItRefusesAndRecoversByItself) {
   }
   for (const Descriptor& client : clients) EXPECT_TRUE(IsClosedByPeer(client));
   EXPECT_EQ(taken_.Count(), 0u);
+  EXPECT_EQ(counters_.refused_without_descriptor, clients.size());
   fillers.clear();
   setrlimit(RLIMIT_NOFILE, &before);
   const Descriptor good = ConnectTo(address_);

@@ -372,6 +372,93 @@ TEST_F(SmallQueue, WhenItIsFull_ACallIsRefusedAtOnce) {
   vault_.TheServer().Stop(std::chrono::milliseconds(0));
 }
 
+TEST_F(SmallQueue, WorkWhoseDeadlinePassedWhileItWaited_IsNotBegun) {
+  std::latch busy(1);
+  std::latch end(1);
+  Workers::Work block = [&] {
+    busy.count_down();
+    end.wait();
+  };
+  ASSERT_TRUE(vault_.CallWorkers().Post(block));
+  busy.wait();
+  const std::uint64_t reads = vault_.Engine().ReadCount();
+  v1::DescribeRequest request;
+  request.set_project(kProject);
+  request.set_component(kComponent);
+  request.set_id("main");
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+  v1::CredentialsInfo answer;
+  const auto status = v1::Credentials::NewStub(runner_)->Describe(&context, request, &answer);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  end.count_down();
+  vault_.TheServer().Stop(kPatience);  // waits for the call's end
+  EXPECT_EQ(vault_.GetCounters().calls.too_late, 1u);
+  EXPECT_EQ(vault_.Engine().ReadCount(), reads);
+}
+
+class FewCalls : public EdgeTest {
+ protected:
+  FewCalls() : EdgeTest({.call_threads = 2, .max_calls_per_principal = 1}) {}
+};
+
+TEST_F(FewCalls, APrincipalBeyondItsShare_IsRefusedAndOthersAreServed) {
+  std::latch busy(1);
+  std::latch end(1);
+  vault_.Engine().after_read = [&, once = std::make_shared<std::atomic_flag>()] {
+    if (once->test_and_set()) return;
+    busy.count_down();
+    end.wait();
+  };
+  std::thread caller([&] { EXPECT_TRUE(Reveal(runner_, "main").status.ok()); });
+  busy.wait();
+  const std::uint64_t lines = vault_.Trail().LastSequence();
+  const RawAnswer answer = CallRaw(runner_, kReveal, RevealRequest("main"));
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(answer.code, "EXHAUSTED");
+  EXPECT_EQ(vault_.Trail().LastSequence(), lines) << "nothing was decided";
+  EXPECT_TRUE(Ask(vault_.Unix()).ok());
+  end.count_down();
+  caller.join();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Ask(vault_.Unix()).ok()) << "an ended call's place is free";
+  }
+  EXPECT_EQ(vault_.GetCounters().calls.too_many, 1u);
+}
+
+grpc::StatusCode AskUntil(const std::shared_ptr<grpc::Channel>& channel,
+                          std::optional<std::chrono::seconds> ahead) {
+  grpc::ClientContext context;
+  if (ahead) context.set_deadline(std::chrono::system_clock::now() + *ahead);
+  v1::StatusResponse response;
+  return v1::Operations::NewStub(channel)->Status(&context, {}, &response).error_code();
+}
+
+TEST_F(EdgeTest, ACallWithoutADeadlineOrWithOneTooFarAhead_IsInvalid) {
+  EXPECT_EQ(AskUntil(runner_, std::chrono::seconds(60)), grpc::StatusCode::OK);
+  EXPECT_EQ(AskUntil(runner_, std::nullopt), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(AskUntil(runner_, std::chrono::seconds(70)), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(AskUntil(runner_, std::chrono::hours(24 * 365 * 100)),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(vault_.GetCounters().calls.out_of_bounds, 3u);
+}
+
+TEST_F(EdgeTest, ARequestBeyondItsMethodsOwnSize_IsRefusedBeforeAnythingIsDecided) {
+  const std::uint64_t lines = vault_.Trail().LastSequence();
+  v1::StoreRequest request;
+  request.set_project(kProject);
+  request.set_component(kComponent);
+  request.set_id("large");
+  request.set_data(std::string(100 * 1024, 'x'));
+  const RawAnswer store =
+      CallRaw(runner_, "/oauthvault.v1.Credentials/Store", request.SerializeAsString());
+  EXPECT_EQ(store.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(store.code, "EXHAUSTED");
+  const RawAnswer reveal = CallRaw(runner_, kReveal, request.SerializeAsString());
+  EXPECT_EQ(reveal.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(vault_.Trail().LastSequence(), lines);
+}
+
 TEST(Workers, RunWhatWaitsBeforeTheyEnd) {
   std::atomic<int> ran = 0;
   {

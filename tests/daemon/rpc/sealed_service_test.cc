@@ -37,11 +37,12 @@ class SealedServiceTest : public testing::Test {
     wanted.cost = crypto::kLeastPassphraseCost;
     const auto keys = folder_.Path() / "keys";
     EXPECT_TRUE(crypto::Keyring::Create(keys, wanted));
-    service_.emplace(Must(crypto::Unlocker::Read(keys)), workers_, facts_,
+    service_.emplace(Must(crypto::Unlocker::Read(keys)), workers_, facts_, counters_,
                      [this](SealedService::Opened opened) { opened_ = std::move(opened); });
     const auto socket = folder_.Path() / "socket";
     server_ = Must(Server::StartSealed(Must(ListenTcp("127.0.0.1:0")), Must(ListenUnix(socket)),
-                                       &*service_, &rest_, {10, std::chrono::seconds(3)}));
+                                       &*service_, &rest_, {10, std::chrono::seconds(3), 10, 10},
+                                       counters_));
     channel_ = grpc::CreateChannel("unix:" + socket.string(),
                                    grpc::experimental::LocalCredentials(UDS));
   }
@@ -63,6 +64,7 @@ class SealedServiceTest : public testing::Test {
   const storage::TemporaryFolder folder_;
   const DaemonFacts facts_{"0.0.1-test", "vault.test", "127.0.0.1:1", 7, {}, {}};
   Workers workers_{"unseal", 1, 4};
+  Counters counters_;
   std::optional<SealedService> service_;
   SealedRest rest_;
   std::unique_ptr<Server> server_;

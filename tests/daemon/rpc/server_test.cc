@@ -23,7 +23,8 @@ namespace {
 const std::string kServing = "\x08\x01";
 const std::string kNotServing = "\x08\x02";
 
-Descriptor ConnectIdle(const Vault& vault) {
+// From one of 127.0.0.0/8.
+Descriptor ConnectIdle(const Vault& vault, const char* from = "127.0.0.1") {
   const std::string& address = vault.Address();
   sockaddr_in to{};
   to.sin_family = AF_INET;
@@ -31,6 +32,10 @@ Descriptor ConnectIdle(const Vault& vault) {
       htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
   inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
   Descriptor client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in own{};
+  own.sin_family = AF_INET;
+  inet_pton(AF_INET, from, &own.sin_addr);
+  EXPECT_EQ(bind(client.Get(), reinterpret_cast<sockaddr*>(&own), sizeof own), 0);
   EXPECT_EQ(connect(client.Get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
   return client;
 }
@@ -65,6 +70,29 @@ TEST(Server, AMethodThatIsNotInTheContract_IsUnimplemented) {
             grpc::StatusCode::UNIMPLEMENTED);
 }
 
+TEST(Server, WhatTheContractHasIs_NotToldToStrangers) {
+  Vault vault;
+  EXPECT_EQ(CallRaw(vault.Unix(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                    "")
+                .status.error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST(Server, ACompressedRequest_IsNotUnpacked) {
+  Vault vault;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  v1::RevealRequest request;
+  request.set_project(kProject);
+  request.set_component(kComponent);
+  request.set_id(std::string(4096, 'x'));  // small things are not compressed
+  v1::RevealResponse response;
+  EXPECT_EQ(v1::Credentials::NewStub(vault.Unix())->Reveal(&context, request, &response)
+                .error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
 TEST(Server, AConnectionWithoutAHandshake_IsClosed) {
   Vault vault({.handshake_timeout = std::chrono::milliseconds(300)});
   const Descriptor silent = ConnectIdle(vault);
@@ -86,6 +114,16 @@ TEST(Server, AfterAFloodOfIdleConnections_AGoodClientIsServed) {
                           ->Status(context.get(), {}, &response);
   EXPECT_TRUE(status.ok()) << status.error_message();
   for (const Descriptor& idle : flood) EXPECT_TRUE(IsClosedWithin(idle, kPatience));
+}
+
+TEST(Server, AFloodFromOneAddress_LeavesPlacesForOthers) {
+  Vault vault({.max_connections = 20, .handshake_timeout = std::chrono::seconds(60),
+               .max_connections_per_address = 10});
+  const ClientIdentity identity = vault.Issue("runner/r");
+  std::vector<Descriptor> flood;
+  for (int i = 0; i < 40; ++i) flood.push_back(ConnectIdle(vault, "127.0.0.9"));
+  EXPECT_TRUE(Ask(vault.Tcp(identity)).ok()) << "long before a handshake's time is over";
+  EXPECT_GE(vault.GetCounters().tcp.refused_of_address, 30u);
 }
 
 TEST(Server, TheCapOfOneDoor_LeavesTheOtherOpen) {

@@ -15,18 +15,25 @@
 #include <utility>
 
 #include "crypto/slots.h"
+#include "daemon/audit/trail_file.h"
 #include "daemon/custody/store.h"
 #include "daemon/registry/components.h"
 #include "daemon/registry/projects.h"
+#include "daemon/rivery/catalogue.h"
+#include "daemon/rivery/propagation.h"
 #include "daemon/rpc/access_rules.h"
 #include "daemon/rpc/accounts_service.h"
 #include "daemon/rpc/attempts_service.h"
 #include "daemon/rpc/audit_service.h"
+#include "daemon/rpc/tokens_service.h"
 #include "daemon/rpc/connections_service.h"
 #include "daemon/rpc/credentials_service.h"
+#include "daemon/rpc/door_certificate.h"
 #include "daemon/rpc/operations_service.h"
 #include "daemon/rpc/peer.h"
 #include "daemon/rpc/registry_service.h"
+#include "daemon/rpc/tls_credentials.h"
+#include "daemon/rpc/trust_service.h"
 #include "storage/tables/ledger.h"
 #include "tests/daemon/acts.h"
 #include "tests/fakes/rivery/standin.h"
@@ -170,10 +177,17 @@ struct Vault::Parts {
   std::unique_ptr<storage::Ledger> ledger;
   std::unique_ptr<registry::Grants> grants;
   std::unique_ptr<registry::Identities> identities;
+  std::unique_ptr<registry::Tokens> tokens;
+  std::unique_ptr<registry::Trusts> trusts;
   std::unique_ptr<rivery::Client> client;
+  rivery::Rate rate{100'000};  // no test of the edge waits for it
   std::unique_ptr<rivery::Attempts> attempts;
   std::unique_ptr<rivery::Connections> connections;
+  std::unique_ptr<rivery::Propagation> propagation;
+  std::unique_ptr<rivery::Catalogue> catalogue;
   std::unique_ptr<Peers> peers;
+  Counters counters;
+  std::unique_ptr<Concurrency> concurrency;
   std::unique_ptr<Edge> edge;
   std::unique_ptr<Workers> call_workers;
   std::unique_ptr<Workers> rivery_workers;
@@ -184,6 +198,8 @@ struct Vault::Parts {
   std::unique_ptr<Ticker> ticker;
   DaemonFacts facts;
   std::vector<std::unique_ptr<grpc::Service>> services;
+  TlsCredentials tls;
+  std::unique_ptr<DoorCertificate> door_certificate;
   std::unique_ptr<Server> server;
 };
 
@@ -195,6 +211,7 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
                                            "key file"));
   audit::FileCalls calls = audit::FileCalls::System();
   calls.write = [this, write = calls.write](int file, const void* bytes, std::size_t size) {
+    if (before_write) before_write();
     if (disk_full) {
       errno = ENOSPC;
       return ssize_t{-1};
@@ -202,8 +219,11 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
     return write(file, bytes, size);
   };
   std::filesystem::create_directory(p.folder.Path() / "audit");
+  // The matrix looks at each denial's own line.
+  constexpr audit::TrailLimits kEveryDenial{.denial_burst = 1'000'000};
   p.trail = Must(audit::Trail::Open(p.folder.Path() / "audit", p.keyring->AuditKey(),
-                                    [now_s] { return now_s() * 1'000'000; }, calls));
+                                    [now_s] { return now_s() * 1'000'000; }, calls,
+                                    &kEveryDenial));
   p.ledger = std::make_unique<storage::Ledger>(*p.keyring, audit::RecorderOf(*p.trail));
   p.engine.Rows().SetWitness(p.ledger.get());
   p.store = std::make_unique<storage::Store>(p.engine, *p.keyring);
@@ -218,16 +238,29 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
 
   p.grants = Must(registry::Grants::Load(*p.store));
   p.identities = Must(registry::Identities::Load(*p.store, kTrustDomain));
+  p.trusts = Must(registry::Trusts::Load(*p.store, kTrustDomain, p.identities->Authority()));
 
   const rivery::Reach reach{true, false};
   p.client = std::make_unique<rivery::Client>(rivery::DefaultRoutes(), rivery::Limits{}, reach);
   rivery::AttemptSettings attempt_settings;
   attempt_settings.poll_interval = std::chrono::milliseconds(20);
-  p.attempts = std::make_unique<rivery::Attempts>(*p.client, *p.store, *p.grants, *p.trail,
-                                                  kTrustDomain, attempt_settings, now_s);
-  p.connections = std::make_unique<rivery::Connections>(*p.client, *p.store, *p.trail);
-  p.peers = std::make_unique<Peers>(*p.identities, now_s);
-  p.edge = std::make_unique<Edge>(*p.rules, *p.peers, *p.grants, *p.store, *p.trail, now_s);
+  const auto read_principal = [&p](std::string_view text) {
+    return p.trusts->InForce()->PrincipalOf(text);
+  };
+  p.attempts = std::make_unique<rivery::Attempts>(*p.client, p.rate, *p.store, *p.grants,
+                                                  *p.trail, read_principal, attempt_settings,
+                                                  now_s);
+  p.connections = std::make_unique<rivery::Connections>(*p.client, p.rate, *p.store, *p.trail);
+  p.propagation = std::make_unique<rivery::Propagation>(
+      *p.connections, *p.store, *p.grants, read_principal, rivery::PropagationSettings{}, now_s);
+  p.catalogue =
+      std::make_unique<rivery::Catalogue>(*p.client, p.rate, rivery::Catalogue::Settings{});
+  p.peers = std::make_unique<Peers>(*p.identities, *p.trusts, now_s);
+  p.concurrency = std::make_unique<Concurrency>(
+      Concurrency::Limits{settings.max_calls, settings.max_calls_per_principal},
+      p.counters.calls);
+  p.edge = std::make_unique<Edge>(*p.rules, *p.peers, *p.grants, *p.store, *p.trail,
+                                  *p.concurrency, p.counters.calls, now_s);
   p.call_workers = std::make_unique<Workers>("calls", settings.call_threads, settings.call_queue);
   p.rivery_workers = std::make_unique<Workers>("rivery-calls", 1, 8);
   p.upkeep_workers = std::make_unique<Workers>("upkeep", 1, 4);
@@ -239,26 +272,38 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   p.facts = {"0.0.1-test", kTrustDomain, BoundAddress(tcp), NowS()};
   const auto serve = [&p](auto service) { p.services.push_back(std::move(service)); };
   serve(std::make_unique<RegistryService>(*p.edge, *p.call_workers, *p.keyring, *p.store,
-                                          *p.grants, *p.identities));
-  serve(std::make_unique<CredentialsService>(*p.edge, *p.call_workers, *p.store));
+                                          *p.grants, *p.identities, *p.trusts));
+  serve(std::make_unique<TrustService>(*p.edge, *p.call_workers, *p.store, *p.trusts));
+  serve(std::make_unique<CredentialsService>(*p.edge, *p.call_workers, *p.keyring, *p.store,
+                                             custody::KeptVersions{}));
   serve(std::make_unique<AccountsService>(*p.edge, *p.call_workers, *p.rivery_workers, *p.store,
-                                          *p.client, reach));
-  serve(std::make_unique<AttemptsService>(*p.edge, *p.call_workers, *p.store, *p.attempts,
-                                          *p.ticker));
+                                          *p.client, p.rate, *p.catalogue, reach));
+  serve(std::make_unique<AttemptsService>(*p.edge, *p.call_workers, *p.rivery_workers, *p.store,
+                                          *p.attempts, *p.catalogue, *p.ticker));
   serve(std::make_unique<ConnectionsService>(*p.edge, *p.call_workers, *p.rivery_workers,
-                                             *p.store, *p.connections));
+                                             *p.store, *p.connections, *p.propagation));
   serve(std::make_unique<OperationsService>(
       *p.edge, *p.call_workers, *p.upkeep_workers,
       OperationsService::Parts{*p.keyring, *p.store, *p.grants, *p.rewrapper, p.last_check,
-                               p.alone},
+                               p.alone, p.counters},
       p.facts, [this] { ++sealings; }));
-  serve(std::make_unique<AuditService>(*p.edge, *p.call_workers));
+  serve(std::make_unique<AuditService>(*p.edge, *p.call_workers, *p.store));
+  p.tokens = std::make_unique<registry::Tokens>(*p.store, *p.keyring);
+  serve(std::make_unique<TokensService>(*p.edge, *p.call_workers, *p.store, *p.tokens));
   std::vector<grpc::Service*> services;
   for (const auto& service : p.services) services.push_back(service.get());
-  const registry::ServerIdentity own = Must(p.identities->Authority().IssueServer(
-      {"localhost", "127.0.0.1"}, kTrustDomain, 24 * 3600, NowS()));
-  p.server = Must(Server::Start(std::move(tcp), std::move(unix_socket), own, CaPem(), services,
-                                {settings.max_connections, settings.handshake_timeout}));
+  const auto let_in = [&p] { p.tls.LetIn(p.trusts->InForce()->RootsPem()); };
+  let_in();
+  p.trusts->OnSwap(let_in);
+  p.door_certificate = Must(DoorCertificate::Start(
+      p.identities->Authority(), p.tls, *p.trail,
+      {{"localhost", "127.0.0.1"}, kTrustDomain, settings.certificate_folder,
+       std::chrono::milliseconds(20)},
+      now_s));
+  p.server = Must(Server::Start(std::move(tcp), std::move(unix_socket), p.tls, services,
+                                {settings.max_connections, settings.handshake_timeout,
+                                 settings.max_connections_per_address, settings.max_handshakes},
+                                p.counters));
 
   AddProject(kProject);
   AddComponent(kComponent);
@@ -271,7 +316,10 @@ storage::Store& Vault::Store() { return *parts_->store; }
 audit::Trail& Vault::Trail() { return *parts_->trail; }
 rivery::Attempts& Vault::Attempts() { return *parts_->attempts; }
 registry::Identities& Vault::Identities() { return *parts_->identities; }
+std::string Vault::ShownPem() const { return parts_->tls.ShownPem(); }
+registry::Trusts& Vault::Trusts() { return *parts_->trusts; }
 Workers& Vault::CallWorkers() { return *parts_->call_workers; }
+const Counters& Vault::GetCounters() const { return parts_->counters; }
 Server& Vault::TheServer() { return *parts_->server; }
 const std::filesystem::path& Vault::Folder() const { return parts_->folder.Path(); }
 const std::string& Vault::Address() const { return parts_->facts.address; }
@@ -316,7 +364,8 @@ void Vault::PutCredentials(std::string_view project, std::string_view component,
   custody::NewCredentials credentials{Must(OauthId::Parse(id))};
   credentials.data = crypto::CredentialsData(crypto::SecretBytes::CopyOf(data));
   Must(custody::Put(PermitFor(access::Right::kStore, project, component), std::move(credentials),
-                    custody::IfThere::kReplace, fakes::SetupAct(), *parts_->store, NowS()));
+                    custody::IfThere::kReplace, custody::KeptVersions{}, fakes::SetupAct(),
+                    *parts_->store, NowS()));
 }
 
 std::string Vault::StartAttempt(std::string_view project, std::string_view component) {

@@ -18,6 +18,7 @@
 #include "daemon/audit/trail.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
+#include "daemon/registry/trust.h"
 #include "daemon/rivery/attempts.h"
 #include "daemon/rivery/connections.h"
 #include "daemon/rpc/server.h"
@@ -28,6 +29,7 @@
 #include "oauthvault/v1/credentials.grpc.pb.h"
 #include "oauthvault/v1/operations.grpc.pb.h"
 #include "oauthvault/v1/registry.grpc.pb.h"
+#include "oauthvault/v1/trust.grpc.pb.h"
 #include "tests/storage/memory_engine.h"
 #include "tests/storage/temporary_folder.h"
 
@@ -99,6 +101,11 @@ class Vault {
     std::chrono::milliseconds tick{10'000};
     std::size_t call_threads = 4;
     std::size_t call_queue = 64;
+    std::uint32_t max_connections_per_address = 1000;
+    std::uint32_t max_handshakes = 1000;
+    std::uint32_t max_calls = 512;
+    std::uint32_t max_calls_per_principal = 128;
+    std::filesystem::path certificate_folder;
   };
   explicit Vault(Settings settings);
   Vault() : Vault(Settings{}) {}
@@ -110,20 +117,26 @@ class Vault {
   audit::Trail& Trail();
   rivery::Attempts& Attempts();
   registry::Identities& Identities();
+  registry::Trusts& Trusts();
   Workers& CallWorkers();
   Server& TheServer();
+  const Counters& GetCounters() const;
   /// The daemon's clock runs so far ahead.
   std::atomic<std::int64_t> clock_ahead_s = 0;
   /// How often sealing was asked for.
   std::atomic<int> sealings = 0;
   /// While true the trail's disk is full.
   std::atomic<bool> disk_full = false;
+  /// Called before each write of the trail; set only while nobody calls.
+  std::function<void()> before_write;
 
   const std::filesystem::path& Folder() const;
   const std::string& Address() const;
   std::filesystem::path Socket() const;
   const registry::CertificateAuthority::Material& Authority() const;
   const std::string& CaPem() const { return Authority().certificate_pem; }
+  /// The certificate that the TCP door shows now.
+  std::string ShownPem() const;
 
   // --- what there is ---
   void AddProject(std::string_view id);

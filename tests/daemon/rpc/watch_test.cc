@@ -103,12 +103,16 @@ TEST_F(WatchTest, TellsEveryChangeInItsOrder) {
 
 TEST_F(WatchTest, AChangeDuringTheFirstRead_IsNotFollowedByWhatWasReadBefore) {
   OnFirstRead([this] {
-    std::latch changed(1);
+    std::atomic<bool> started = false;
     // Called after the stream, which subscribed before.
-    const auto watch = vault_.Attempts().Subscribe(
-        *AttemptId::Parse(id_), [&changed](const storage::Attempt&) { changed.count_down(); });
+    const auto watch =
+        vault_.Attempts().Subscribe(*AttemptId::Parse(id_), [&](const storage::Attempt& row) {
+          if (row.state != storage::AttemptState::kStarted) return;
+          started = true;
+          started.notify_all();
+        });
     EXPECT_TRUE(vault_.Attempts().Start());
-    changed.wait();
+    started.wait(false);
   });
   Watcher watcher(channel_, id_);
   EXPECT_EQ(watcher.Next(), v1::ATTEMPT_STATE_STARTED);
@@ -177,6 +181,28 @@ TEST_F(WatchTest, ADeniedStream_EndsWithOneLineEach) {
     EXPECT_EQ(watcher.End().error_code(), grpc::StatusCode::PERMISSION_DENIED);
   }
   EXPECT_EQ(vault_.Trail().LastSequence(), before + 50);
+}
+
+// The trail's thread comes back to a stream with its denial: it must still be there.
+TEST_F(WatchTest, ADeniedStreamWhoseClientHasGone_LeavesTheDaemonWhole) {
+  const auto stranger = vault_.Tcp(vault_.Issue("runner/none"));
+  ASSERT_TRUE(Ask(stranger).ok());
+  std::latch go_on(1);
+  vault_.before_write = [&go_on] { go_on.wait(); };
+  {
+    std::vector<std::unique_ptr<Watcher>> gone;
+    for (int i = 0; i < 50; ++i) gone.push_back(std::make_unique<Watcher>(stranger, id_));
+    ASSERT_TRUE(Ask(stranger).ok()) << "they have come in";
+    for (const auto& watcher : gone) watcher->context->TryCancel();
+    for (const auto& watcher : gone) {
+      EXPECT_EQ(watcher->Next(), std::nullopt);
+      EXPECT_EQ(watcher->End().error_code(), grpc::StatusCode::CANCELLED);
+    }
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(Ask(stranger).ok()) << "the daemon knows";
+  }
+  go_on.count_down();
+  vault_.TheServer().Stop(kPatience);
+  EXPECT_EQ(vault_.GetCounters().calls.under_way, 0u);
 }
 
 TEST_F(WatchTest, WithoutTheGrant_TheNextMessageIsNotSent) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/registry/tokens.h"
 #include "daemon/upkeep/backup.h"
 #include "daemon/upkeep/shredding.h"
 #include "tests/daemon/upkeep/kept_vault.h"
@@ -108,6 +109,33 @@ class RestoreTest : public KeptVault {
   }
 };
 
+TEST_F(RestoreTest, RevokesAllTokensAlsoThoseThatTheBackupHolds) {
+  const auto issue = [this] {
+    auto issued = registry::Tokens(vault_.Store(), vault_.Keys())
+                      .Issue({"", "acme", "sheets", {Right::kStore}, 0}, ActOf("Tokens.Issue"),
+                             fakes::kVaultNow);
+    EXPECT_TRUE(issued) << issued.error().Message();
+    return fakes::TextOf(issued->text.Bytes());
+  };
+  const auto is_known = [this](const std::string& text) {
+    return registry::Tokens(vault_.Store(), vault_.Keys())
+        .Recognize(text, fakes::kVaultNow)
+        .has_value();
+  };
+  const std::string before = issue();
+  Backup("backup");
+  const std::string since = issue();
+  ASSERT_TRUE(is_known(before));
+  ASSERT_TRUE(is_known(since));
+  const auto restored = RestoreFrom("backup");
+  ASSERT_TRUE(restored) << restored.error().Message();
+  EXPECT_EQ(restored->tokens_revoked, 1U);
+  vault_.Reopen();
+  EXPECT_FALSE(is_known(before));
+  EXPECT_FALSE(is_known(since));
+  EXPECT_TRUE(Rows(storage::TableId::kTokens).empty());
+}
+
 TEST_F(RestoreTest, BringsOldDataBackInANewEpoch) {
   PutMany(3, vault_.project);
   Backup("backup");
@@ -153,6 +181,58 @@ TEST_F(RestoreTest, WhatWasTakenAwaySinceStaysAway) {
   EXPECT_EQ(DataIn(vault_.other_project, 0), "NOT_FOUND");
   const auto acts = vault_.Acts();
   EXPECT_GE(std::ranges::count(acts, "restore.replay allowed"), 4);
+}
+
+TEST_F(RestoreTest, WhatAnIdentityWasRenewedInto_IsRevokedWithIt) {
+  AddIdentity("aa");
+  Backup("backup");
+  // The backup knows neither that it was renewed nor that it was revoked.
+  storage::Batch batch(ActOf("Registry.RenewIdentity"));
+  batch.Insert(storage::Identity{.serial = "bb",
+                                 .principal = Principal("aa"),
+                                 .expires_at_s = fakes::kVaultNow + 100,
+                                 .renewed_from = "aa"});
+  ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  RevokeIdentity("aa");
+  const auto restored = RestoreFrom("backup");
+  ASSERT_TRUE(restored) << restored.error().Message();
+  EXPECT_EQ(restored->identities_revoked, 2U);
+  vault_.Reopen();
+  EXPECT_TRUE(IsRevoked("aa"));
+  EXPECT_TRUE(IsRevoked("bb"));
+}
+
+TEST_F(RestoreTest, ACaThatWasRemoved_IsNotBelievedAgainUnlessItWasAddedAgain) {
+  const auto add = [&](const std::string& id) {
+    storage::Batch batch(storage::Act{
+        .act = "Trust.Add", .principal = "local/admin", .object = id + " partner.test runner"});
+    batch.Insert(storage::TrustAnchor{
+        .id = id, .trust_domain = "partner.test", .kinds = {"runner"}});
+    ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  };
+  const auto remove = [&](const std::string& id) {
+    const auto row = vault_.Store().Get<storage::TrustAnchor>(storage::TrustAnchor::Names(id));
+    ASSERT_TRUE(row);
+    storage::Batch batch(storage::Act{
+        .act = "Trust.Remove", .principal = "local/admin", .object = id + " partner.test runner"});
+    batch.Remove(row->row, row->version);
+    ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  };
+  for (const char* id : {"gone", "back", "stays"}) add(id);
+  Backup("backup");
+  remove("gone");
+  remove("back");
+  add("back");
+  const auto restored = RestoreFrom("backup");
+  ASSERT_TRUE(restored) << restored.error().Message();
+  EXPECT_EQ(restored->anchors_removed, 1U);
+  vault_.Reopen();
+  const auto stands = [&](const std::string& id) {
+    return vault_.Store().Get<storage::TrustAnchor>(storage::TrustAnchor::Names(id)).has_value();
+  };
+  EXPECT_FALSE(stands("gone"));
+  EXPECT_TRUE(stands("back"));
+  EXPECT_TRUE(stands("stays"));
 }
 
 TEST_F(RestoreTest, AGrantThatWasNarrowedIsNarrowedAndOneThatWasWidenedIsNot) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "crypto/keys_file.h"
+#include "daemon/registry/tokens.h"
 #include "tests/daemon/upkeep/kept_vault.h"
 
 namespace oauthvault::upkeep {
@@ -15,7 +16,7 @@ namespace {
 using storage::TableId;
 
 constexpr TableId kProjectTables[] = {TableId::kCredentials, TableId::kAttempts,
-                                      TableId::kConnections};
+                                      TableId::kConnections, TableId::kCredentialsVersions};
 
 class ShreddingTest : public KeptVault {
  protected:
@@ -29,6 +30,11 @@ class ShreddingTest : public KeptVault {
                                      .connection_id = std::string(24, 'a'),
                                      .name = "Sheets",
                                      .oauth_id = fakes::TestVault::IdOf(IdOf(0))});
+    batch.Insert(storage::CredentialsVersion{
+        .version = 1,
+        .credentials = {.project = vault_.project,
+                        .component = vault_.component,
+                        .id = fakes::TestVault::IdOf(IdOf(0))}});
     batch.Insert(storage::Backup{.folder = "/backups/monday", .at_s = 7, .rows = 3});
     EXPECT_TRUE(vault_.Store().Commit(std::move(batch)));
   }
@@ -172,7 +178,8 @@ TEST_F(ShreddingTest, NothingIsStoredFromTheMarkOn) {
   credentials.data = crypto::CredentialsData(fakes::BytesOf("late"));
   EXPECT_EQ(fakes::CodeOf(custody::Put(vault_.PermitFor(access::Right::kStore),
                                        std::move(credentials), custody::IfThere::kReplace,
-                                       ActOf("test"), vault_.Store(), fakes::kVaultNow)),
+                                       custody::KeptVersions{}, ActOf("test"), vault_.Store(),
+                                       fakes::kVaultNow)),
             "NOT_FOUND");
 }
 
@@ -221,6 +228,21 @@ TEST_F(ShreddingTest, AProjectOfTheSameNameBeginsEmpty) {
   EXPECT_TRUE(Rows(TableId::kGrants, "acme").empty());
   PutMany(1, vault_.project);
   EXPECT_EQ(DataIn(vault_.project, 0), DataOf(0));
+}
+
+TEST_F(ShreddingTest, ItsTokensGoAndThoseOfOthersStay) {
+  registry::Tokens tokens(vault_.Store(), vault_.Keys());
+  const auto issue = [&](const char* project) {
+    auto issued = tokens.Issue({"", project, "*", {access::Right::kStore}, 0},
+                               ActOf("Tokens.Issue"), fakes::kVaultNow);
+    EXPECT_TRUE(issued) << issued.error().Message();
+    return fakes::TextOf(issued->text.Bytes());
+  };
+  const std::string own = issue("acme");
+  const std::string other = issue("other");
+  ASSERT_TRUE(Shred());
+  EXPECT_FALSE(tokens.Recognize(own, fakes::kVaultNow));
+  EXPECT_TRUE(tokens.Recognize(other, fakes::kVaultNow));
 }
 
 TEST_F(ShreddingTest, AProjectThatIsNotThereIsNotFound) {

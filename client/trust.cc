@@ -1,0 +1,65 @@
+#include "client/input.h"
+#include "client/session.h"
+#include "oauthvault/v1/trust.pb.h"
+
+namespace oauthvault::client {
+namespace {
+
+constexpr std::size_t kMaxCertificateFileSize = 16 * 1024;
+
+}  // namespace
+
+void AddTrustVerbs(CLI::App& identity, Session& session) {
+  CLI::App& noun = AddNoun(identity, "trust", "CAs outside that may vouch for callers");
+  {
+    struct Given {
+      v1::AddTrustRequest request;
+      std::string file;
+      std::vector<std::string> kinds;
+    };
+    const auto given = std::make_shared<Given>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"add", "Believe a CA for components, runners or both of one trust domain",
+         "oauthvault identity trust add spire-ca.pem --trust-domain prod.example --kind runner"},
+        [given](Session& run) -> Outcome<void> {
+          auto pem = ReadBounded(given->file, {"certificate", "FILE", kMaxCertificateFileSize});
+          if (!pem) return Refuse(std::move(pem));
+          pem->Expose([&](std::span<const std::uint8_t> bytes) {
+            given->request.set_certificate_pem(reinterpret_cast<const char*>(bytes.data()),
+                                               bytes.size());
+          });
+          for (auto& kind : given->kinds) given->request.add_kinds(std::move(kind));
+          return run.Show(given->request);
+        });
+    verb.add_option("FILE", given->file, "The CA's certificate, PEM, or - for standard input")
+        ->required();
+    verb.add_option("--trust-domain", *given->request.mutable_trust_domain(),
+                    "The SPIFFE trust domain that it speaks for; not the vault's own")
+        ->required();
+    verb.add_option("--kind", given->kinds, "component, runner; both, or a list with a comma")
+        ->required()
+        ->delimiter(',')
+        ->check(CLI::IsMember({"component", "runner"}));
+  }
+  {
+    const auto request = NewRequest<v1::ListTrustRequest>();
+    AddVerb(noun, session, {"list", "All CAs that are believed", "oauthvault identity trust list"},
+            [request](Session& run) {
+              return run.List(*request, {"id", "trust_domain", "kinds", "expires_at_s",
+                                         "created_at_s", "created_by"});
+            });
+  }
+  {
+    const auto request = NewRequest<v1::RemoveTrustRequest>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"remove", "Believe a CA no more, from the next call on",
+         "oauthvault identity trust remove "
+         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+        [request](Session& run) { return run.Do(*request, "removed the CA " + request->id()); });
+    verb.add_option("ID", *request->mutable_id(), "As the list shows it")->required();
+  }
+}
+
+}  // namespace oauthvault::client

@@ -1,0 +1,127 @@
+#include "daemon/custody/versions.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace oauthvault::custody {
+namespace {
+
+crypto::RowNames NamesOf(const StoredCredentials& current, std::uint64_t version) {
+  const storage::Credentials& row = current.row;
+  return storage::CredentialsVersion::Names(row.project, row.component, row.id, version);
+}
+
+void Remove(storage::Batch& batch, const StoredCredentials& current,
+            const std::vector<FormerVersion>& former, std::uint64_t keep) {
+  for (std::size_t i = keep; i < former.size(); ++i) {
+    batch.RemoveAnyhow<storage::CredentialsVersion>(NamesOf(current, former[i].version));
+  }
+}
+
+Result<StoredCredentials> Current(const Pair& pair, const OauthId& id,
+                                  const storage::Store& store) {
+  return store.Get<storage::Credentials>(
+      storage::Credentials::Names(pair.project, pair.component, id));
+}
+
+}  // namespace
+
+// Row keys hash all names, so the versions of one id do not lie together: they are looked up by
+// their numbers, which are those before the present one.
+Result<std::vector<FormerVersion>> FormerVersions(const StoredCredentials& current,
+                                                  const storage::Store& store) {
+  std::vector<FormerVersion> former;
+  const std::uint64_t newest = current.version - 1;
+  const std::uint64_t oldest = newest - std::min<std::uint64_t>(newest, kMaxKeptVersions);
+  for (std::uint64_t version = newest; version > oldest; --version) {
+    auto found = store.Find<storage::CredentialsVersion>(NamesOf(current, version));
+    if (!found && found.error().GetCode() != Code::kCorrupt) return Fail(std::move(found));
+    if (!found) {
+      former.push_back({version, std::nullopt});
+    } else if (*found) {
+      former.push_back({version, std::move(**found)});
+    }
+  }
+  return former;
+}
+
+Result<storage::Stored<storage::CredentialsVersion>> FormerVersionOf(
+    const StoredCredentials& current, std::uint64_t version, const storage::Store& store) {
+  return store.Get<storage::CredentialsVersion>(NamesOf(current, version));
+}
+
+Result<void> KeepFormer(storage::Batch& batch, const StoredCredentials& current, KeptVersions kept,
+                        const storage::Store& store) {
+  auto former = FormerVersions(current, store);
+  if (!former) return Fail(std::move(former));
+  if (kept.most == 0) {
+    Remove(batch, current, *former, 0);
+    return {};
+  }
+  auto secrets = store.OpenSecrets(current);
+  if (secrets) {
+    batch.InsertWhereRoom(storage::CredentialsVersion{current.version, current.row},
+                          std::move(*secrets));
+  } else if (secrets.error().GetCode() != Code::kCorrupt) {
+    return Fail(std::move(secrets));
+  }
+  Remove(batch, current, *former, kept.most - 1);
+  return {};
+}
+
+Result<std::uint64_t> RemoveFormer(storage::Batch& batch, const StoredCredentials& current,
+                                   std::uint64_t keep, const storage::Store& store) {
+  auto former = FormerVersions(current, store);
+  if (!former) return Fail(std::move(former));
+  Remove(batch, current, *former, keep);
+  return former->size() - std::min<std::uint64_t>(former->size(), keep);
+}
+
+Result<StoredCredentials> RollBack(const access::Permit& permit, const OauthId& id,
+                                   std::uint64_t version, KeptVersions kept, storage::Act act,
+                                   storage::Store& store) {
+  auto pair = PairToStore(permit);
+  if (!pair) return Fail(std::move(pair));
+  if (auto open = ExpectOpenProject(pair->project, store); !open) return Fail(std::move(open));
+  auto current = Current(*pair, id, store);
+  if (!current) return Fail(std::move(current));
+  if (version == current->version) {
+    return Fail(Code::kConflict, "this version is the present one", id);
+  }
+  auto former = FormerVersionOf(*current, version, store);
+  if (!former) return Fail(std::move(former));
+  auto secrets = store.OpenSecrets(*former);
+  if (!secrets) return Fail(std::move(secrets));
+
+  act.object = "from:" + std::to_string(version);
+  act.version = current->version + 1;
+  NameIn(act, *pair, id);
+  storage::Batch batch(std::move(act));
+  if (auto ok = KeepFormer(batch, *current, kept, store); !ok) return Fail(std::move(ok));
+  batch.Replace(former->row.credentials, current->version, std::move(*secrets));
+  if (auto committed = store.Commit(std::move(batch)); !committed) {
+    return Fail(std::move(committed));
+  }
+  return Current(*pair, id, store);
+}
+
+Result<std::uint64_t> Prune(const access::Permit& permit, const OauthId& id, std::uint64_t keep,
+                            storage::Act act, storage::Store& store) {
+  auto pair = PairToStore(permit);
+  if (!pair) return Fail(std::move(pair));
+  auto current = Current(*pair, id, store);
+  if (!current) return Fail(std::move(current));
+  act.version = current->version;
+  NameIn(act, *pair, id);
+  storage::Batch batch(std::move(act));
+  auto removed = RemoveFormer(batch, *current, keep, store);
+  if (!removed || *removed == 0) return removed;
+  batch.GetAct().object = "removed:" + std::to_string(*removed);
+  if (auto committed = store.Commit(std::move(batch)); !committed) {
+    return Fail(std::move(committed));
+  }
+  return removed;
+}
+
+}  // namespace oauthvault::custody

@@ -1,0 +1,155 @@
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
+
+#include "crypto/fields.h"
+#include "daemon/custody/reveal.h"
+#include "daemon/custody/store.h"
+#include "daemon/http/body.h"
+#include "daemon/http/stories.h"
+
+namespace oauthvault::http {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// What a body with credentials may have, in either form. `creator` is set here and refused there.
+constexpr std::array<std::string_view, 7> kMembers = {
+    "id", "authorizedFor", "data", "#data", "appKey", "appSecret", "#appSecret"};
+
+/// The store lists by the hashes of names, which say nothing to people.
+void SortById(Json& list) {
+  std::sort(list.begin(), list.end(), [](const Json& left, const Json& right) {
+    return left["id"].get_ref<const std::string&>() < right["id"].get_ref<const std::string&>();
+  });
+}
+
+std::string Text(const Json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+Json Short(const storage::Credentials& row) {
+  return {{"id", row.id.Str()},
+          {"authorizedFor", row.authorized_for},
+          {"creator", {{"id", row.creator_id}, {"description", row.creator_description}}},
+          {"created", custody::CreatedText(row.created_at_s)}};
+}
+
+std::string TextOf(const crypto::SecretBytes& json) {
+  return json.Expose([](std::span<const std::uint8_t> bytes) {
+    return std::string(crypto::AsField(bytes));
+  });
+}
+
+/// The eight keys without their two secrets: the places are empty.
+std::string PublicKeys(const storage::Credentials& row) {
+  Json keys = Short(row);
+  keys["#data"] = "";
+  keys["oauthVersion"] = row.oauth_version;
+  keys["appKey"] = row.app_key.empty() ? row.client_id : row.app_key;
+  keys["#appSecret"] = "";
+  return Text(keys);
+}
+
+/// What is answered when credentials were stored: who may not describe sees no sealed copies.
+Result<std::string> KeysAfterStoring(const Visit& visit, const storage::Credentials& row) {
+  auto permit = access::Decide(visit.holder->principal, access::Right::kDescribe,
+                               visit.permit->Where(), visit.holder->rights);
+  if (!permit || !visit.vault->sealing.copy) return PublicKeys(row);
+  auto keys = visit.vault->sealing.copy(*permit, row.id);
+  if (!keys) return Fail(std::move(keys));
+  return TextOf(*keys);
+}
+
+/// `"data": {..}` is kept as the text that came, `"#data": ".."` as the string's value.
+Result<crypto::CredentialsData> DataIn(Body& body) {
+  if (body.Has("data") == body.Has("#data")) {
+    return Fail(Code::kInvalid, "the body has one of data and #data");
+  }
+  auto data = body.Has("data") ? body.TakeRaw("data") : body.TakeSecret("#data");
+  if (!data) return Fail(std::move(data));
+  return crypto::CredentialsData(std::move(**data));
+}
+
+Result<custody::NewCredentials> CredentialsIn(Body& body, const storage::Token& token) {
+  auto id_text = body.TakeText("id");
+  if (!id_text) return Fail(std::move(id_text));
+  if (!*id_text) return Fail(Code::kInvalid, "the body names no id");
+  auto id = OauthId::Parse(**id_text);
+  if (!id) return Fail(std::move(id));
+  auto authorized_for = body.TakeText("authorizedFor");
+  if (!authorized_for) return Fail(std::move(authorized_for));
+  auto app_key = body.TakeText("appKey");
+  if (!app_key) return Fail(std::move(app_key));
+  if (body.Has("appSecret") && body.Has("#appSecret")) {
+    return Fail(Code::kInvalid, "the body has one of appSecret and #appSecret");
+  }
+  auto app_secret = body.TakeSecret(body.Has("appSecret") ? "appSecret" : "#appSecret");
+  if (!app_secret) return Fail(std::move(app_secret));
+  auto data = DataIn(body);
+  if (!data) return Fail(std::move(data));
+
+  custody::NewCredentials credentials{*id};
+  credentials.authorized_for = std::move(*authorized_for).value_or(std::string());
+  credentials.creator_description = token.title;
+  credentials.data = std::move(*data);
+  credentials.app_key = std::move(*app_key).value_or(std::string());
+  if (*app_secret) credentials.app_secret = crypto::AppSecret(std::move(**app_secret));
+  return credentials;
+}
+
+}  // namespace
+
+Result<Reply> ListCredentials(Visit& visit) {
+  const access::Scope& where = visit.permit->Where();
+  Json list = Json::array();
+  std::string page_token;
+  do {
+    auto page = visit.vault->store.List<storage::Credentials>(where.project, where.component,
+                                                              page_token, storage::kMaxPageSize);
+    if (!page) return Fail(std::move(page));
+    if (list.size() + page->rows.size() > kMostListed) return TooMany();
+    for (const auto& stored : page->rows) list.push_back(Short(stored.row));
+    page_token = page->next;
+  } while (!page_token.empty());
+  SortById(list);
+  return Reply{.body = Text(list)};
+}
+
+Result<Reply> StoreCredentials(Visit& visit) {
+  auto body = Body::Parse(visit.request.body, kMembers);
+  if (!body) return Fail(std::move(body));
+  auto credentials = CredentialsIn(*body, visit.holder->token);
+  if (!credentials) return Fail(std::move(credentials));
+  visit.entry.oauth_id = credentials->id.Str();
+  auto stored =
+      custody::Put(*visit.permit, std::move(*credentials), custody::IfThere::kReplace,
+                   visit.vault->kept_versions, visit.ForCommit(), visit.vault->store,
+                   visit.vault->now_s());
+  if (!stored) return Fail(std::move(stored));
+  auto keys = KeysAfterStoring(visit, stored->row);
+  if (!keys) return Fail(std::move(keys));
+  return Reply{.status = 201, .body = std::move(*keys)};
+}
+
+Result<Reply> ShowCredentials(Visit& visit) {
+  auto id = OauthId::Parse(visit.id);
+  if (!id) return Fail(std::move(id));
+  if (!visit.vault->sealing.copy) return SealsNothing(visit);
+  auto keys = visit.vault->sealing.copy(*visit.permit, *id);
+  if (!keys) return Fail(std::move(keys));
+  return Reply{.body = TextOf(*keys)};
+}
+
+Result<Reply> RemoveCredentials(Visit& visit) {
+  auto id = OauthId::Parse(visit.id);
+  if (!id) return Fail(std::move(id));
+  auto removed =
+      custody::Delete(*visit.permit, *id, visit.ForCommit(), visit.vault->store);
+  if (!removed) return Fail(std::move(removed));
+  return Reply{.status = 204};
+}
+
+}  // namespace oauthvault::http
