@@ -3,16 +3,15 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstdio>
 #include <mutex>
 #include <optional>
 #include <stop_token>
 #include <thread>
 
+#include "client/interrupts.h"
 #include "oauthvault/v1/attempts.pb.h"
 
 namespace oauthvault::client {
@@ -25,28 +24,8 @@ constexpr milliseconds kTick{200};
 /// Between two streams, and how many may break in a row without an answer: 10 minutes.
 constexpr milliseconds kRewatchPause{1000};
 constexpr int kMaxBrokenStreams = 600;
-constexpr int kInterruptedExit = 130;
 /// So many attempts are followed one after the other.
 constexpr int kMaxSuccessors = 100;
-
-std::atomic<bool> interrupted = false;
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler writes it");
-
-/// Takes Ctrl-C while it lives.
-class Interrupts {
- public:
-  Interrupts() {
-    struct sigaction action {};
-    action.sa_handler = [](int) { interrupted = true; };
-    ::sigaction(SIGINT, &action, &before_);
-  }
-  ~Interrupts() { ::sigaction(SIGINT, &before_, nullptr); }
-  Interrupts(const Interrupts&) = delete;
-  Interrupts& operator=(const Interrupts&) = delete;
-
- private:
-  struct sigaction before_ {};
-};
 
 /// What the watching thread has seen last.
 class Sight {
@@ -250,7 +229,7 @@ Outcome<std::optional<v1::Attempt>> FollowOne(Session& run, const v1::Attempt& a
   v1::Attempt now = attempt;
   std::uint64_t changes = 0;
   bool link_shown = consent == Consent::kNotAsked;
-  while (!interrupted) {
+  while (!interrupts.Came()) {
     progress.Update(now);
     if (!link_shown && now.state() == v1::ATTEMPT_STATE_STARTED) {
       progress.Clear();

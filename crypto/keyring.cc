@@ -62,6 +62,15 @@ Result<void> AppendSlot(KeysFile& file, Slot& slot, const RootKey& root) {
 
 }  // namespace
 
+std::string TextOf(const Owner& owner) {
+  switch (owner.kind) {
+    case OwnerKind::kVault: return "vault";
+    case OwnerKind::kProject: return "project " + owner.name;
+    case OwnerKind::kComponent: return "component " + owner.name;
+  }
+  __builtin_unreachable();
+}
+
 struct Keyring::State {
   using Versions = std::map<std::uint32_t, std::shared_ptr<const Kek>>;
 

@@ -30,6 +30,8 @@ struct Owner {
   static Owner Project(std::string_view id) { return {OwnerKind::kProject, std::string(id)}; }
   static Owner Component(std::string_view id) { return {OwnerKind::kComponent, std::string(id)}; }
 };
+/// `vault`, `project acme`, `component sheets`: for lines, logs and people.
+std::string TextOf(const Owner& owner);
 
 /// The names of a row, as they go into its key.
 struct RowNames {

@@ -105,6 +105,14 @@ bool Scope::IsWhole() const {
   return !project.empty() && project != kAny && component.empty();
 }
 
+Result<PairIds> Scope::AsPair() const {
+  Result<ProjectId> parsed_project = ProjectId::Parse(project);
+  if (!parsed_project) return Fail(std::move(parsed_project));
+  Result<ComponentId> parsed_component = ComponentId::Parse(component);
+  if (!parsed_component) return Fail(std::move(parsed_component));
+  return PairIds{std::move(*parsed_project), std::move(*parsed_component)};
+}
+
 bool HasByItself(Kind kind, Right right) {
   return RowOf(right) != nullptr && (RowOf(kind).by_itself & Bit(right)) != 0;
 }

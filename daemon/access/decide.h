@@ -38,6 +38,12 @@ bool IsPairRight(Right right);
 /// True for those, and for audit, which a grant gives on a project and all of its components.
 bool IsGrantable(Right right);
 
+/// A project and a component by their ids.
+struct PairIds {
+  ProjectId project;
+  ComponentId component;
+};
+
 /// What a right is asked on: a pair, or the vault (both empty).
 struct Scope {
   std::string project;
@@ -54,6 +60,8 @@ struct Scope {
   bool IsPair() const;
   /// A project alone is named, and is not `*`.
   bool IsWhole() const;
+  /// The pair. Errors: Invalid where the scope is none.
+  Result<PairIds> AsPair() const;
 };
 
 /// Whether a kind of caller has a right by itself, on whatever scope.

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/hex.h"
 #include "crypto/sealed.h"
 
 namespace oauthvault::audit {
@@ -45,10 +46,7 @@ std::optional<Bytes> Unbase64(std::string_view text, std::size_t size_bytes) {
 std::string OriginOf(const crypto::SecretBytes& audit_key) {
   constexpr std::array<std::string_view, 1> kLabel = {"oauthvault/audit/origin"};
   const Bytes id = crypto::KeyedHash(audit_key, kLabel, kOriginIdSize);
-  std::string hex(2 * id.size() + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), id.data(), id.size());
-  hex.pop_back();
-  return std::string(kOriginStart) + hex;
+  return std::string(kOriginStart) + crypto::HexOf(id);
 }
 
 // Calls `use` with the pair that the seed makes, and wipes its secret half.
@@ -134,9 +132,7 @@ Result<CheckpointKey> CheckpointKey::Parse(std::string_view text) {
 std::string CheckpointKey::Text() const {
   Bytes typed{kEd25519};
   typed.insert(typed.end(), key_.begin(), key_.end());
-  std::array<char, 2 * std::tuple_size_v<Digits> + 1> hex{};
-  sodium_bin2hex(hex.data(), hex.size(), digits_.data(), digits_.size());
-  return origin_ + "+" + hex.data() + "+" + Base64(typed);
+  return origin_ + "+" + crypto::HexOf(digits_) + "+" + Base64(typed);
 }
 
 Result<Checkpoint> CheckpointKey::Open(std::string_view note) const {

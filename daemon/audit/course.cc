@@ -1,12 +1,13 @@
 #include "daemon/audit/course.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "crypto/hex.h"
 #include "daemon/audit/line.h"
+#include "daemon/audit/object_text.h"
 
 namespace oauthvault::audit {
 namespace {
@@ -15,21 +16,6 @@ constexpr std::string_view kFirst = "first:";
 constexpr std::string_view kProjects = " projects:";
 constexpr std::string_view kBefore = " before:";
 constexpr std::size_t kHexSize = 64;
-
-// The number that `text` begins with, which is taken off.
-std::optional<std::uint64_t> TakeNumber(std::string_view& text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) return std::nullopt;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  return number;
-}
-
-bool TakeWord(std::string_view& text, std::string_view word) {
-  if (!text.starts_with(word)) return false;
-  text.remove_prefix(word.size());
-  return true;
-}
 
 // `<size>:` and the peaks, the largest first.
 std::optional<MerkleTree> ParseTree(std::string_view text) {
@@ -63,13 +49,13 @@ std::optional<Closes> ParseCloses(std::string_view text) {
 
 std::string Course::TreeText() const {
   std::string text = std::to_string(tree_.Size()) + ":";
-  for (const TreeHash& peak : tree_.Peaks()) text += HexOf(peak);
+  for (const TreeHash& peak : tree_.Peaks()) text += crypto::HexOf(peak);
   return text;
 }
 
 std::string Course::ClosesText() const {
   return std::string(kFirst) + std::to_string(first_) + std::string(kProjects) +
-         HexOf(tally_.Root()) + std::string(kBefore) +
+         crypto::HexOf(tally_.Root()) + std::string(kBefore) +
          (before_.empty() ? std::string(kNoPrevious) : before_);
 }
 

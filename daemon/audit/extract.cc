@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "crypto/hex.h"
 #include "daemon/audit/course.h"
 #include "daemon/audit/line.h"
 #include "daemon/audit/line_reader.h"
@@ -42,7 +43,7 @@ std::optional<Place> PlaceOf(std::string_view token) {
 
 json HexesOf(const std::vector<TreeHash>& hashes) {
   json list = json::array();
-  for (const TreeHash& hash : hashes) list.push_back(HexOf(hash));
+  for (const TreeHash& hash : hashes) list.push_back(crypto::HexOf(hash));
   return list;
 }
 
@@ -51,7 +52,7 @@ std::string LineRecord(std::string_view line) { return json{{"line", line}}.dump
 std::string CloseRecord(std::string_view line, const TallyProof& proof) {
   json others = json::array();
   for (const TallyEntry& other : proof.others) {
-    others.push_back({{"tag", HexOf(other.tag)}, {"digest", HexOf(other.digest)}});
+    others.push_back({{"tag", crypto::HexOf(other.tag)}, {"digest", crypto::HexOf(other.digest)}});
   }
   return json{{"close", line},
               {"levels", proof.siblings_there},

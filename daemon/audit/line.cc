@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "crypto/hex.h"
 #include "crypto/sabotage.h"
 #include "crypto/sealed.h"
 
@@ -33,13 +34,6 @@ constexpr std::size_t kMacFieldSize = kMacStart.size() + kHexSize + kLineEnd.siz
 
 // 9999-12-31T23:59:59.999999Z: the last moment that RFC 3339 can write.
 constexpr std::int64_t kLastTimeUs = 253'402'300'799'999'999;
-
-std::string ToHex(std::span<const std::uint8_t> bytes) {
-  std::string hex(bytes.size() * 2 + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
-  hex.pop_back();
-  return hex;
-}
 
 std::string TimeText(std::int64_t time_us) {
   using std::chrono::days;
@@ -91,7 +85,7 @@ std::string Quoted(std::string_view text) {
 }
 
 std::string MacOf(const crypto::SecretBytes& audit_key, std::string_view body) {
-  return ToHex(crypto::KeyedHash(audit_key, std::array{kMacLabel, body}, kHashSize));
+  return crypto::HexOf(crypto::KeyedHash(audit_key, std::array{kMacLabel, body}, kHashSize));
 }
 
 }  // namespace
@@ -139,7 +133,7 @@ std::string HashLine(std::string_view line) {
   std::array<std::uint8_t, kHashSize> hash{};
   crypto_generichash(hash.data(), hash.size(), reinterpret_cast<const std::uint8_t*>(line.data()),
                      line.size(), nullptr, 0);
-  return ToHex(hash);
+  return crypto::HexOf(hash);
 }
 
 std::optional<Link> LinkOf(std::string_view line) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <utility>
+#include "crypto/hex.h"
 
 namespace oauthvault::audit {
 namespace {
@@ -44,20 +45,13 @@ void AddSubproof(std::uint64_t older, LeafRange all, bool whole, std::vector<Lea
 
 }  // namespace
 
-std::string HexOf(const TreeHash& hash) {
-  std::string hex(2 * hash.size() + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), hash.data(), hash.size());
-  hex.pop_back();
-  return hex;
-}
-
 std::optional<TreeHash> TreeHashOf(std::string_view hex) {
   TreeHash hash{};
   std::size_t size = 0;
   if (hex.size() != 2 * hash.size() ||
       sodium_hex2bin(hash.data(), hash.size(), hex.data(), hex.size(), nullptr, &size, nullptr) !=
           0 ||
-      size != hash.size() || HexOf(hash) != hex) {
+      size != hash.size() || crypto::HexOf(hash) != hex) {
     return std::nullopt;
   }
   return hash;

@@ -14,8 +14,7 @@ namespace oauthvault::audit {
 /// SHA-256.
 using TreeHash = std::array<std::uint8_t, 32>;
 
-/// 64 lower-case hexadecimal digits, and the other way round: nothing for any other text.
-std::string HexOf(const TreeHash& hash);
+/// The hash of which crypto::HexOf gives this text; nothing for any other.
 std::optional<TreeHash> TreeHashOf(std::string_view hex);
 
 /// The hash of a leaf that holds `line`, without its end (RFC 6962, section 2.1: MTH({d(0)})).

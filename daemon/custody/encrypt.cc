@@ -45,23 +45,21 @@ Result<ValueContext> Prepare(const access::Permit& permit, const SealFor& to,
   if (to.branch_type.has_value() != (to.scope == ValueScope::kBranchType)) {
     return Fail(Code::kInvalid, "the branch type scope, and no other, takes a branch type");
   }
-  auto project = ProjectId::Parse(permit.Where().project);
-  if (!project) return Fail(std::move(project));
-  auto component = ComponentId::Parse(permit.Where().component);
-  if (!component) return Fail(std::move(component));
-  auto tenant = store.Get<storage::Project>(storage::Project::Names(*project));
+  auto pair = permit.Where().AsPair();
+  if (!pair) return Fail(std::move(pair));
+  auto tenant = store.Get<storage::Project>(storage::Project::Names(pair->project));
   if (!tenant) return Fail(std::move(tenant));
   if (tenant->row.shredding_at_s != 0) {
-    return Fail(Code::kNotFound, "the project to seal for is being shredded", *project);
+    return Fail(Code::kNotFound, "the project to seal for is being shredded", pair->project);
   }
-  auto registered = store.Get<storage::Component>(storage::Component::Names(*component));
+  auto registered = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!registered) return Fail(std::move(registered));
   if (to.scope == ValueScope::kComponent) {
-    if (auto made = keys.EnsureKek(crypto::Owner::Component(component->Str())); !made) {
+    if (auto made = keys.EnsureKek(crypto::Owner::Component(pair->component.Str())); !made) {
       return Fail(std::move(made));
     }
   }
-  return ValueContext{std::move(*project), std::move(*component), to.configuration,
+  return ValueContext{std::move(pair->project), std::move(pair->component), to.configuration,
                       to.branch_type};
 }
 

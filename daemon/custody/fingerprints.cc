@@ -9,6 +9,8 @@
 #include <span>
 #include <utility>
 
+#include "crypto/fields.h"
+#include "crypto/hex.h"
 #include "crypto/sealed.h"
 
 namespace oauthvault::custody {
@@ -99,12 +101,8 @@ std::vector<std::string> FingerprintsOf(const crypto::SecretBytes& key, std::str
 std::string TextOf(const std::vector<std::string>& fingerprints) {
   std::string text;
   for (const std::string& fingerprint : fingerprints) {
-    std::string hex(2 * fingerprint.size() + 1, '\0');
-    sodium_bin2hex(hex.data(), hex.size(),
-                   reinterpret_cast<const std::uint8_t*>(fingerprint.data()), fingerprint.size());
-    hex.pop_back();
     if (!text.empty()) text += ' ';
-    text += hex;
+    text += crypto::HexOf(crypto::AsBytes(fingerprint));
   }
   return text;
 }

@@ -75,12 +75,10 @@ void Inject(access::Permit permit, Injection asked, const access::Caller& caller
   if (permit.What() != access::Right::kReveal) {
     return done(Fail(Code::kDenied, "secrets are injected for those who may reveal"));
   }
-  auto project = ProjectId::Parse(permit.Where().project);
-  if (!project) return done(Fail(std::move(project)));
-  auto component = ComponentId::Parse(permit.Where().component);
-  if (!component) return done(Fail(std::move(component)));
-  ValueContext context{std::move(*project), std::move(*component), std::move(asked.configuration),
-                       asked.branch_type};
+  auto pair = permit.Where().AsPair();
+  if (!pair) return done(Fail(std::move(pair)));
+  ValueContext context{std::move(pair->project), std::move(pair->component),
+                       std::move(asked.configuration), asked.branch_type};
   const std::string object = sealed == 0 ? "" : "values:" + std::to_string(sealed);
   audit::Entry entry = EntryFor(permit, caller, object);
 

@@ -13,11 +13,9 @@ Result<EightKeys> SealedCopy(const access::Permit& permit, const OauthId& id,
   if (permit.What() != access::Right::kDescribe) {
     return Fail(Code::kDenied, "sealed copies are for those who may describe", id);
   }
-  auto project = ProjectId::Parse(permit.Where().project);
-  if (!project) return Fail(std::move(project));
-  auto component = ComponentId::Parse(permit.Where().component);
-  if (!component) return Fail(std::move(component));
-  const Result<Kept> kept = ReadKept(store, *project, *component, id);
+  auto pair = permit.Where().AsPair();
+  if (!pair) return Fail(std::move(pair));
+  const Result<Kept> kept = ReadKept(store, pair->project, pair->component, id);
   if (!kept) return std::unexpected(kept.error());
 
   EightKeys keys = PublicKeysOf(kept->credentials.row);

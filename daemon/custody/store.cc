@@ -43,15 +43,11 @@ Result<void> Check(const NewCredentials& credentials) {
 
 }  // namespace
 
-Result<Pair> PairToStore(const access::Permit& permit) {
+Result<access::PairIds> PairToStore(const access::Permit& permit) {
   if (permit.What() != access::Right::kStore) {
     return Fail(Code::kDenied, "credentials are changed by store only");
   }
-  auto project = ProjectId::Parse(permit.Where().project);
-  if (!project) return Fail(std::move(project));
-  auto component = ComponentId::Parse(permit.Where().component);
-  if (!component) return Fail(std::move(component));
-  return Pair{std::move(*project), std::move(*component)};
+  return permit.Where().AsPair();
 }
 
 Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store) {
@@ -63,7 +59,7 @@ Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store)
   return {};
 }
 
-void NameIn(storage::Act& act, const Pair& pair, const OauthId& id) {
+void NameIn(storage::Act& act, const access::PairIds& pair, const OauthId& id) {
   act.project = pair.project.Str();
   act.component = pair.component.Str();
   act.oauth_id = id.Str();

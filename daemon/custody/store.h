@@ -38,20 +38,14 @@ struct KeptVersions {
   std::uint32_t most = 10;
 };
 
-/// What a permit for store is about.
-struct Pair {
-  ProjectId project;
-  ComponentId component;
-};
-
 /// Errors: Denied (a permit for another right), Invalid (not for a pair).
-Result<Pair> PairToStore(const access::Permit& permit);
+Result<access::PairIds> PairToStore(const access::Permit& permit);
 
 /// Errors: NotFound (not registered, or being shredded), Corrupt, Unavailable.
 Result<void> ExpectOpenProject(const ProjectId& project, const storage::Store& store);
 
 /// Writes into `act` which credentials it is about.
-void NameIn(storage::Act& act, const Pair& pair, const OauthId& id);
+void NameIn(storage::Act& act, const access::PairIds& pair, const OauthId& id);
 
 /// Adds the change to `batch`, so that it can be committed with others (an attempt's state); the
 /// act of the batch gets what it is about.

@@ -19,7 +19,7 @@ void Remove(storage::Batch& batch, const StoredCredentials& current,
   }
 }
 
-Result<StoredCredentials> Current(const Pair& pair, const OauthId& id,
+Result<StoredCredentials> Current(const access::PairIds& pair, const OauthId& id,
                                   const storage::Store& store) {
   return store.Get<storage::Credentials>(
       storage::Credentials::Names(pair.project, pair.component, id));

@@ -8,6 +8,7 @@
 #include "daemon/custody/reveal.h"
 #include "daemon/custody/store.h"
 #include "daemon/http/body.h"
+#include "daemon/http/listing.h"
 #include "daemon/http/stories.h"
 
 namespace oauthvault::http {
@@ -18,17 +19,6 @@ using Json = nlohmann::ordered_json;
 /// What a body with credentials may have, in either form. `creator` is set here and refused there.
 constexpr std::array<std::string_view, 7> kMembers = {
     "id", "authorizedFor", "data", "#data", "appKey", "appSecret", "#appSecret"};
-
-/// The store lists by the hashes of names, which say nothing to people.
-void SortById(Json& list) {
-  std::sort(list.begin(), list.end(), [](const Json& left, const Json& right) {
-    return left["id"].get_ref<const std::string&>() < right["id"].get_ref<const std::string&>();
-  });
-}
-
-std::string Text(const Json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
 
 Json Short(const storage::Credentials& row) {
   return {{"id", row.id.Str()},
@@ -50,7 +40,7 @@ std::string PublicKeys(const storage::Credentials& row) {
   keys["oauthVersion"] = row.oauth_version;
   keys["appKey"] = row.app_key.empty() ? row.client_id : row.app_key;
   keys["#appSecret"] = "";
-  return Text(keys);
+  return BodyText(keys);
 }
 
 /// What is answered when credentials were stored: who may not describe sees no sealed copies.
@@ -104,18 +94,7 @@ Result<custody::NewCredentials> CredentialsIn(Body& body, const storage::Token& 
 
 Result<Reply> ListCredentials(Visit& visit) {
   const access::Scope& where = visit.permit->Where();
-  Json list = Json::array();
-  std::string page_token;
-  do {
-    auto page = visit.vault->store.List<storage::Credentials>(where.project, where.component,
-                                                              page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    if (list.size() + page->rows.size() > kMostListed) return TooMany();
-    for (const auto& stored : page->rows) list.push_back(Short(stored.row));
-    page_token = page->next;
-  } while (!page_token.empty());
-  SortById(list);
-  return Reply{.body = Text(list)};
+  return ListAll<storage::Credentials>(visit.vault->store, where.project, where.component, Short);
 }
 
 Result<Reply> StoreCredentials(Visit& visit) {

@@ -13,11 +13,14 @@ Reply ErrorOf(unsigned status, std::string_view message, const std::string& requ
       {"code", status},
       {"message", message},
       {"exceptionId", "oauthvault-" + request_id}};
-  return {.status = status,
-          .body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+  return {.status = status, .body = BodyText(body)};
 }
 
 }  // namespace
+
+std::string BodyText(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
 
 unsigned StatusOf(Code code) {
   switch (code) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -31,6 +32,9 @@ struct Reply {
   std::string content_type = "application/json";
   std::string allow;  ///< for 405: the methods that there are
 };
+
+/// JSON as a body; what is no UTF-8 in it is replaced.
+std::string BodyText(const nlohmann::ordered_json& json);
 
 /// Bodies of requests have at most this many bytes.
 inline constexpr std::size_t kMaxBodySize = 256 * 1024;

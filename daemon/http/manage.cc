@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/http/body.h"
+#include "daemon/http/listing.h"
 #include "daemon/http/stories.h"
 #include "daemon/registry/components.h"
 
@@ -17,17 +18,6 @@ using Json = nlohmann::ordered_json;
 constexpr std::array<std::string_view, 9> kMembers = {
     "component_id", "id",       "friendly_name", "app_key",          "app_secret",
     "auth_url",     "token_url", "oauth_version", "request_token_url"};
-
-/// The store lists by the hashes of names, which say nothing to people.
-void SortById(Json& list) {
-  std::sort(list.begin(), list.end(), [](const Json& left, const Json& right) {
-    return left["id"].get_ref<const std::string&>() < right["id"].get_ref<const std::string&>();
-  });
-}
-
-std::string Text(const Json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
 
 Json Short(const storage::Component& row) {
   return {{"component_id", row.id.Str()},
@@ -79,18 +69,7 @@ Result<ComponentId> NewIdIn(Body& body) {
 }  // namespace
 
 Result<Reply> ListComponents(Visit& visit) {
-  Json list = Json::array();
-  std::string page_token;
-  do {
-    auto page =
-        visit.vault->store.List<storage::Component>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    if (list.size() + page->rows.size() > kMostListed) return TooMany();
-    for (const auto& stored : page->rows) list.push_back(Short(stored.row));
-    page_token = page->next;
-  } while (!page_token.empty());
-  SortById(list);
-  return Reply{.body = Text(list)};
+  return ListAll<storage::Component>(visit.vault->store, "", "", Short);
 }
 
 Result<Reply> RegisterComponent(Visit& visit) {
@@ -106,7 +85,7 @@ Result<Reply> RegisterComponent(Visit& visit) {
                                        visit.vault->now_s());
   if (!stored) return Fail(std::move(stored));
   return Reply{.status = 201,
-               .body = Text({{"status", "created"}, {"component_id", stored->row.id.Str()}})};
+               .body = BodyText({{"status", "created"}, {"component_id", stored->row.id.Str()}})};
 }
 
 Result<Reply> ShowComponent(Visit& visit) {
@@ -114,7 +93,7 @@ Result<Reply> ShowComponent(Visit& visit) {
   if (!id) return Fail(std::move(id));
   auto stored = visit.vault->store.Get<storage::Component>(storage::Component::Names(*id));
   if (!stored) return Fail(std::move(stored));
-  return Reply{.body = Text(Whole(stored->row))};
+  return Reply{.body = BodyText(Whole(stored->row))};
 }
 
 Result<Reply> ChangeComponent(Visit& visit) {
@@ -136,7 +115,7 @@ Result<Reply> ChangeComponent(Visit& visit) {
                                        registry::IfRegistered::kChange, visit.ForCommit(),
                                        visit.vault->now_s());
   if (!stored) return Fail(std::move(stored));
-  return Reply{.body = Text(Whole(stored->row))};
+  return Reply{.body = BodyText(Whole(stored->row))};
 }
 
 Result<Reply> RemoveComponent(Visit& visit) {

@@ -29,18 +29,6 @@ constexpr std::array<std::pair<storage::AttemptState, std::string_view>, 7> kSta
     {storage::AttemptState::kUnclear, "unclear"},
 }};
 
-template <class R, class Take>
-Result<void> ForEach(const storage::Store& store, std::string_view project, Take take) {
-  std::string page_token;
-  do {
-    auto page = store.List<R>(project, "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) take(stored.row);
-    page_token = page->next;
-  } while (!page_token.empty());
-  return {};
-}
-
 void WriteStore(const storage::Store& store, Exposition& out) {
   const auto fill = store.GetEngine().GetFill();
   if (!fill) return;
@@ -88,17 +76,17 @@ Result<Survey> Surveyor::Look(const Vault& vault) {
   const std::int64_t now_s = vault.now_s();
   if (last_ && now_s >= looked_at_s_ && now_s - looked_at_s_ < kSurveyIntervalS) return *last_;
   Survey survey;
-  auto looked = ForEach<storage::Project>(vault.store, "", [&](const storage::Project& project) {
+  auto looked = vault.store.ForEach<storage::Project>("", "", [&](const auto& project) {
     // A damaged row of a tenant must not hide the numbers of all others.
-    (void)ForEach<storage::Attempt>(vault.store, project.id.Str(),
-                                    [&](const storage::Attempt& attempt) {
-                                      ++survey.attempts[static_cast<std::size_t>(attempt.state)];
-                                    });
+    (void)vault.store.ForEach<storage::Attempt>(
+        project.row.id.Str(), "", [&](const auto& attempt) {
+          ++survey.attempts[static_cast<std::size_t>(attempt.row.state)];
+        });
   });
   if (!looked) return Fail(std::move(looked));
-  looked = ForEach<storage::Identity>(vault.store, "", [&](const storage::Identity& identity) {
-    const std::int64_t at_s = identity.expires_at_s;
-    if (identity.revoked_at_s != 0 || at_s <= now_s) return;
+  looked = vault.store.ForEach<storage::Identity>("", "", [&](const auto& identity) {
+    const std::int64_t at_s = identity.row.expires_at_s;
+    if (identity.row.revoked_at_s != 0 || at_s <= now_s) return;
     std::int64_t& soonest = survey.identity_expires_at_s;
     if (soonest == 0 || at_s < soonest) soonest = at_s;
   });

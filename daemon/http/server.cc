@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "crypto/fields.h"
+#include "crypto/hex.h"
 #include "daemon/http/reaper.h"
 #include "storage/names.h"
 
@@ -91,9 +92,7 @@ std::string PeerText(const sockaddr* address, bool tls) {
 std::string NewRequestId() {
   std::array<unsigned char, 8> random;
   randombytes_buf(random.data(), random.size());
-  std::array<char, 17> hex;
-  sodium_bin2hex(hex.data(), hex.size(), random.data(), random.size());
-  return hex.data();
+  return crypto::HexOf(random);
 }
 
 MHD_Result TakeHeader(void* cls, MHD_ValueKind, const char* name, const char* value) noexcept {

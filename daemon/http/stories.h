@@ -1,8 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <cstddef>
-#include <expected>
 
 #include "crypto/error.h"
 #include "daemon/http/exchange.h"
@@ -11,13 +9,6 @@
 /// What the routes do, one function each. Errors of all: those of the stories in the inner rooms,
 /// and Invalid for a body or query that is not of the interface (openapi.json).
 namespace oauthvault::http {
-
-/// A list has at most so many elements: it is answered whole, as Keboola's clients expect it.
-inline constexpr std::size_t kMostListed = 10'000;
-/// What a longer one is refused with.
-inline std::unexpected<Error> TooMany() {
-  return Fail(Code::kInvalid, "the list has more than 10,000 elements; page through it by gRPC");
-}
 
 /// GET /manage: all components.
 Result<Reply> ListComponents(Visit& visit);

@@ -120,40 +120,24 @@ Result<void> RemoveComponent(storage::Store& store, const ComponentId& id, stora
   auto component = store.Get<storage::Component>(storage::Component::Names(id));
   if (!component) return Fail(std::move(component));
   // Credentials are listed by project, so each project is asked.
-  std::string page_token;
-  do {
-    auto projects = store.List<storage::Project>("", "", page_token, storage::kMaxPageSize);
-    if (!projects) return Fail(std::move(projects));
-    for (const auto& project : projects->rows) {
-      auto held = store.List<storage::Credentials>(project.row.id.Str(), id.Str(), "", 1);
-      if (!held) return Fail(std::move(held));
-      if (!held->rows.empty()) {
-        return Fail(Code::kConflict, "a project still holds credentials for the component",
-                    project.row.id);
-      }
-    }
-    page_token = projects->next;
-  } while (!page_token.empty());
-  do {
-    auto grants = store.List<storage::Grant>("", "", page_token, storage::kMaxPageSize);
-    if (!grants) return Fail(std::move(grants));
-    for (const auto& grant : grants->rows) {
-      if (grant.row.component == id.Str()) {
-        return Fail(Code::kConflict, "a grant still names the component", id);
-      }
-    }
-    page_token = grants->next;
-  } while (!page_token.empty());
-  do {
-    auto tokens = store.List<storage::Token>("", "", page_token, storage::kMaxPageSize);
-    if (!tokens) return Fail(std::move(tokens));
-    for (const auto& token : tokens->rows) {
-      if (token.row.component == id.Str()) {
-        return Fail(Code::kConflict, "a token still names the component", id);
-      }
-    }
-    page_token = tokens->next;
-  } while (!page_token.empty());
+  auto unused = store.ForEach<storage::Project>("", "", [&](const auto& project) -> Result<void> {
+    auto held = store.List<storage::Credentials>(project.row.id.Str(), id.Str(), "", 1);
+    if (!held) return Fail(std::move(held));
+    if (held->rows.empty()) return {};
+    return Fail(Code::kConflict, "a project still holds credentials for the component",
+                project.row.id);
+  });
+  if (!unused) return unused;
+  unused = store.ForEach<storage::Grant>("", "", [&](const auto& grant) -> Result<void> {
+    if (grant.row.component != id.Str()) return {};
+    return Fail(Code::kConflict, "a grant still names the component", id);
+  });
+  if (!unused) return unused;
+  unused = store.ForEach<storage::Token>("", "", [&](const auto& token) -> Result<void> {
+    if (token.row.component != id.Str()) return {};
+    return Fail(Code::kConflict, "a token still names the component", id);
+  });
+  if (!unused) return unused;
   act.component = id.Str();
   act.version = component->version;
   storage::Batch batch(std::move(act));

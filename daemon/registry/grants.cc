@@ -46,17 +46,13 @@ Result<std::unique_ptr<Grants>> Grants::Load(storage::Store& store) {
 
 Result<void> Grants::Swap() {
   std::vector<access::GrantRule> rules;
-  std::string page_token;
-  do {
-    auto page = store_.List<storage::Grant>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) {
-      Result<access::GrantRule> rule = RuleOf(stored.row);
-      if (!rule) return Fail(std::move(rule));
-      rules.push_back(std::move(*rule));
-    }
-    page_token = page->next;
-  } while (!page_token.empty());
+  auto read = store_.ForEach<storage::Grant>("", "", [&](const auto& stored) -> Result<void> {
+    Result<access::GrantRule> rule = RuleOf(stored.row);
+    if (!rule) return Fail(std::move(rule));
+    rules.push_back(std::move(*rule));
+    return {};
+  });
+  if (!read) return read;
   PutInForce(std::move(rules));
   return {};
 }

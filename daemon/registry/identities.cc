@@ -60,15 +60,10 @@ Result<std::unique_ptr<Identities>> Identities::Load(storage::Store& store,
   if (!authority) return Fail(std::move(authority));
   identities->authority_ = std::move(*authority);
 
-  std::string page_token;
-  do {
-    auto page = store.List<storage::Identity>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) {
-      if (stored.row.revoked_at_s != 0) identities->revoked_.insert(stored.row.serial);
-    }
-    page_token = page->next;
-  } while (!page_token.empty());
+  auto read = store.ForEach<storage::Identity>("", "", [&](const auto& stored) {
+    if (stored.row.revoked_at_s != 0) identities->revoked_.insert(stored.row.serial);
+  });
+  if (!read) return Fail(std::move(read));
   return identities;
 }
 
@@ -149,17 +144,12 @@ Result<Identities::Issued> Identities::Renew(const std::string& serial, By by,
 Result<std::vector<storage::Stored<storage::Identity>>> Identities::RenewedFrom(
     const std::string& serial, std::int64_t now_s) const {
   std::unordered_multimap<std::string, storage::Stored<storage::Identity>> by_source;
-  std::string page_token;
-  do {
-    auto page = store_.List<storage::Identity>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (auto& stored : page->rows) {
-      if (stored.row.renewed_from.empty()) continue;
-      std::string source = stored.row.renewed_from;
-      by_source.emplace(std::move(source), std::move(stored));
-    }
-    page_token = page->next;
-  } while (!page_token.empty());
+  auto read = store_.ForEach<storage::Identity>("", "", [&](auto& stored) {
+    if (stored.row.renewed_from.empty()) return;
+    std::string source = stored.row.renewed_from;
+    by_source.emplace(std::move(source), std::move(stored));
+  });
+  if (!read) return Fail(std::move(read));
 
   std::vector<storage::Stored<storage::Identity>> found;
   std::vector<std::string> sources = {serial};

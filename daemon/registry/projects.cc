@@ -20,17 +20,10 @@ Result<void> MustBeEmpty(const storage::Store& store, const ProjectId& id) {
 
 // Tokens are not listed by project, so all are looked at.
 Result<void> MustHaveNoToken(const storage::Store& store, const ProjectId& id) {
-  std::string page_token;
-  do {
-    auto page = store.List<storage::Token>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& token : page->rows) {
-      if (token.row.project != id.Str()) continue;
-      return Fail(Code::kConflict, "the project still has tokens; revoke them first", id);
-    }
-    page_token = page->next;
-  } while (!page_token.empty());
-  return {};
+  return store.ForEach<storage::Token>("", "", [&](const auto& token) -> Result<void> {
+    if (token.row.project != id.Str()) return {};
+    return Fail(Code::kConflict, "the project still has tokens; revoke them first", id);
+  });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "crypto/fields.h"
+#include "crypto/hex.h"
 #include "crypto/sealed.h"
 #include "daemon/registry/projects.h"
 
@@ -19,13 +20,6 @@ constexpr std::string_view kHashLabel = "oauthvault/token";
 constexpr std::size_t kHashSize = 32;
 constexpr std::size_t kIdDigits = 32;
 constexpr std::string_view kAny = "*";
-
-std::string HexOf(std::span<const std::uint8_t> bytes) {
-  std::string hex(2 * bytes.size() + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
-  hex.pop_back();
-  return hex;
-}
 
 TokenText NewText() {
   crypto::SecretBytes text(kTokenSize);
@@ -47,7 +41,7 @@ bool IsManage(const storage::Token& token) { return token.project.empty(); }
 
 std::string Tokens::HashOf(std::string_view text) const {
   const std::array<std::string_view, 2> fields = {kHashLabel, text};
-  return HexOf(crypto::KeyedHash(keyring_.FingerprintKey(), fields, kHashSize));
+  return crypto::HexOf(crypto::KeyedHash(keyring_.FingerprintKey(), fields, kHashSize));
 }
 
 Result<void> Tokens::CheckPair(const NewToken& wanted) const {
@@ -192,16 +186,11 @@ Result<std::uint64_t> Tokens::RemoveAll(const storage::Act& act) { return Remove
 
 Result<std::int64_t> Tokens::SoonestExpiry(std::int64_t now_s) const {
   std::int64_t soonest = 0;
-  std::string page_token;
-  do {
-    auto page = store_.List<storage::Token>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) {
-      const std::int64_t at_s = stored.row.expires_at_s;
-      if (at_s > now_s && (soonest == 0 || at_s < soonest)) soonest = at_s;
-    }
-    page_token = page->next;
-  } while (!page_token.empty());
+  auto looked = store_.ForEach<storage::Token>("", "", [&](const auto& stored) {
+    const std::int64_t at_s = stored.row.expires_at_s;
+    if (at_s > now_s && (soonest == 0 || at_s < soonest)) soonest = at_s;
+  });
+  if (!looked) return Fail(std::move(looked));
   return soonest;
 }
 

@@ -217,13 +217,9 @@ Result<std::unique_ptr<Trusts>> Trusts::Load(storage::Store& store, std::string 
   std::unique_ptr<Trusts> trusts(
       new Trusts(store, std::move(trust_domain), built_in.CertificatePem()));
   std::vector<storage::TrustAnchor> anchors;
-  std::string page_token;
-  do {
-    auto page = store.List<storage::TrustAnchor>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) anchors.push_back(stored.row);
-    page_token = page->next;
-  } while (!page_token.empty());
+  auto read = store.ForEach<storage::TrustAnchor>(
+      "", "", [&](auto& stored) { anchors.push_back(std::move(stored.row)); });
+  if (!read) return Fail(std::move(read));
   if (auto put = trusts->PutInForce(std::move(anchors)); !put) return Fail(std::move(put));
   return trusts;
 }

@@ -10,6 +10,7 @@
 #include <array>
 #include <ctime>
 #include <utility>
+#include "crypto/hex.h"
 
 namespace oauthvault::registry {
 namespace {
@@ -17,16 +18,6 @@ namespace {
 constexpr std::size_t kSerialSize = 16;
 constexpr int kMinRsaBits = 2048;
 constexpr int kMaxRsaBits = 8192;
-
-std::string HexOf(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  for (const std::uint8_t byte : bytes) {
-    hex.push_back(kDigits[byte >> 4]);
-    hex.push_back(kDigits[byte & 15]);
-  }
-  return hex;
-}
 
 /// Without this an encrypted PEM asks for its passphrase on the terminal.
 int NoPassphrase(char*, int, int, void*) { return -1; }
@@ -87,7 +78,7 @@ std::string SerialHex(const X509* certificate) {
       BN_bn2binpad(serial.get(), bytes.data(), static_cast<int>(bytes.size())) < 0) {
     return {};
   }
-  const std::string hex = HexOf(bytes);
+  const std::string hex = crypto::HexOf(bytes);
   const std::size_t padding = std::min(hex.find_first_not_of('0'), hex.size() - 2 * kSerialSize);
   return hex.substr(padding);
 }
@@ -96,7 +87,7 @@ std::string FingerprintOf(const X509* certificate) {
   std::array<std::uint8_t, SHA256_DIGEST_LENGTH> hash{};
   unsigned int size_bytes = 0;
   if (X509_digest(certificate, EVP_sha256(), hash.data(), &size_bytes) != 1) return {};
-  return HexOf(hash);
+  return crypto::HexOf(hash);
 }
 
 std::string KeyHashOf(EVP_PKEY* key) {
@@ -106,7 +97,7 @@ std::string KeyHashOf(EVP_PKEY* key) {
   std::array<std::uint8_t, SHA256_DIGEST_LENGTH> hash{};
   SHA256(der, static_cast<std::size_t>(size_bytes), hash.data());
   OPENSSL_free(der);
-  return HexOf(hash);
+  return crypto::HexOf(hash);
 }
 
 std::optional<std::int64_t> ToSeconds(const ASN1_TIME* time) {

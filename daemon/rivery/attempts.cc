@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "crypto/hex.h"
 #include "daemon/registry/projects.h"
 #include "daemon/rivery/accounts.h"
 #include "daemon/rivery/attempts_driver.h"
@@ -26,9 +27,7 @@ constexpr int kMaxSuccessors = 100;
 Result<AttemptId> NewAttemptId() {
   std::array<unsigned char, 16> random;
   randombytes_buf(random.data(), random.size());
-  std::array<char, 33> hex;
-  sodium_bin2hex(hex.data(), hex.size(), random.data(), random.size());
-  return AttemptId::Parse(hex.data());
+  return AttemptId::Parse(crypto::HexOf(random));
 }
 
 }  // namespace
@@ -36,24 +35,22 @@ Result<AttemptId> NewAttemptId() {
 Result<StoredAttempt> Attempts::State::Order(const access::Permit& permit,
                                              const rivery::Order& order, bool authorize,
                                              bool connect, storage::Act act) {
-  auto project = ProjectId::Parse(permit.Where().project);
-  if (!project) return Fail(std::move(project));
-  auto component_id = ComponentId::Parse(permit.Where().component);
-  if (!component_id) return Fail(std::move(component_id));
-  auto registered = store.Get<storage::Project>(storage::Project::Names(*project));
+  auto pair = permit.Where().AsPair();
+  if (!pair) return Fail(std::move(pair));
+  auto registered = store.Get<storage::Project>(storage::Project::Names(pair->project));
   if (!registered) return Fail(std::move(registered));
   if (registered->row.shredding_at_s != 0) {
-    return Fail(Code::kNotFound, "the attempt's project is being shredded", *project);
+    return Fail(Code::kNotFound, "the attempt's project is being shredded", pair->project);
   }
-  auto component = store.Get<storage::Component>(storage::Component::Names(*component_id));
+  auto component = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));
   if (component->row.rivery_datasource_id.empty() ||
       component->row.rivery_connection_type.empty()) {
     return Fail(Code::kInvalid,
                 "the component has no Rivery names; give it --datasource and --connection-type",
-                *component_id);
+                pair->component);
   }
-  if (auto account = OpenAccountFor(store, order.account, *project); !account) {
+  if (auto account = OpenAccountFor(store, order.account, pair->project); !account) {
     return Fail(std::move(account));
   }
   if (connect) {
@@ -74,12 +71,12 @@ Result<StoredAttempt> Attempts::State::Order(const access::Permit& permit,
   }
   if (!authorize) {
     auto credentials = store.Get<storage::Credentials>(
-        storage::Credentials::Names(*project, *component_id, order.oauth_id));
+        storage::Credentials::Names(pair->project, pair->component, order.oauth_id));
     if (!credentials) return Fail(std::move(credentials));
   }
   auto id = NewAttemptId();
   if (!id) return Fail(std::move(id));
-  storage::Attempt attempt{*project, *component_id, *id, order.account, order.oauth_id};
+  storage::Attempt attempt{pair->project, pair->component, *id, order.account, order.oauth_id};
   attempt.state = authorize ? AttemptState::kNew : AttemptState::kStored;
   attempt.authorize = authorize;
   attempt.connect = connect;
@@ -106,11 +103,9 @@ Result<StoredAttempt> Attempts::State::Order(const access::Permit& permit,
 
 Result<StoredAttempt> Attempts::State::Find(const access::Permit& permit,
                                             const AttemptId& id) const {
-  auto project = ProjectId::Parse(permit.Where().project);
-  if (!project) return Fail(std::move(project));
-  auto component = ComponentId::Parse(permit.Where().component);
-  if (!component) return Fail(std::move(component));
-  return store.Get<storage::Attempt>(storage::Attempt::Names(*project, *component, id));
+  auto pair = permit.Where().AsPair();
+  if (!pair) return Fail(std::move(pair));
+  return store.Get<storage::Attempt>(storage::Attempt::Names(pair->project, pair->component, id));
 }
 
 Attempts::Attempts(const Client& client, Rate& rate, storage::Store& store,
@@ -122,26 +117,13 @@ Attempts::Attempts(const Client& client, Rate& rate, storage::Store& store,
 Attempts::~Attempts() { Stop(); }
 
 Result<void> Attempts::Start() {
-  std::string projects_token;
-  do {
-    auto projects =
-        state_->store.List<storage::Project>("", "", projects_token, storage::kMaxPageSize);
-    if (!projects) return Fail(std::move(projects));
-    for (const auto& project : projects->rows) {
-      std::string token;
-      do {
-        auto page = state_->store.List<storage::Attempt>(project.row.id.Str(), "", token,
-                                                         storage::kMaxPageSize);
-        if (!page) return Fail(std::move(page));
-        for (const auto& attempt : page->rows) {
-          if (IsFinal(attempt.row)) continue;
-          state_->Schedule(attempt.row);
-        }
-        token = page->next;
-      } while (!token.empty());
-    }
-    projects_token = projects->next;
-  } while (!projects_token.empty());
+  const storage::Store& store = state_->store;
+  auto read = store.ForEach<storage::Project>("", "", [&](const auto& project) {
+    return store.ForEach<storage::Attempt>(project.row.id.Str(), "", [&](const auto& attempt) {
+      if (!IsFinal(attempt.row)) state_->Schedule(attempt.row);
+    });
+  });
+  if (!read) return read;
   state_->driver = std::thread([state = state_.get()] { state->Run(); });
   pthread_setname_np(state_->driver.native_handle(), "attempts");
   return {};

@@ -114,50 +114,20 @@ void Attempts::State::Doubt(const StoredAttempt& creating) {
   Again(creating.row.id, Steady::duration(0));
 }
 
-Result<bool> Attempts::State::IsHeld(const AccountId& account,
-                                     const std::string& connection_id) const {
-  std::string projects_token;
-  do {
-    auto projects =
-        store.List<storage::Project>("", "", projects_token, storage::kMaxPageSize);
-    if (!projects) return Fail(std::move(projects));
-    for (const auto& project : projects->rows) {
-      std::string token;
-      do {
-        auto page = store.List<storage::Connection>(project.row.id.Str(), "", token,
-                                                    storage::kMaxPageSize);
-        if (!page) return Fail(std::move(page));
-        for (const auto& connection : page->rows) {
-          if (connection.row.account == account &&
-              connection.row.connection_id == connection_id) {
-            return true;
-          }
-        }
-        token = page->next;
-      } while (!token.empty());
-    }
-    projects_token = projects->next;
-  } while (!projects_token.empty());
-  return false;
-}
-
 Result<std::vector<RemoteConnection>> Attempts::State::Candidates(
     const storage::Attempt& row, const std::vector<RemoteConnection>& listed) const {
-  std::vector<RemoteConnection> found;
   const bool name_is_enough = crypto::IsSabotaged(crypto::Sabotage::kAdoptByName);
+  std::vector<RemoteConnection> found;
   for (const RemoteConnection& remote : listed) {
-    if (remote.name == row.connection_name && name_is_enough) {
-      found.push_back(remote);
-      continue;
-    }
-    if (remote.name != row.connection_name ||
-        std::ranges::find(row.known_ids, remote.id) != row.known_ids.end()) {
-      continue;
-    }
-    auto held = IsHeld(row.account, remote.id);
-    if (!held) return Fail(std::move(held));
-    if (!*held) found.push_back(remote);
+    if (remote.name != row.connection_name) continue;
+    const bool was_known =
+        std::ranges::find(row.known_ids, remote.id) != row.known_ids.end();
+    if (!was_known || name_is_enough) found.push_back(remote);
   }
+  if (found.empty() || name_is_enough) return found;
+  auto held = HeldIds(store, row.account);
+  if (!held) return Fail(std::move(held));
+  std::erase_if(found, [&](const RemoteConnection& remote) { return held->contains(remote.id); });
   return found;
 }
 

@@ -181,8 +181,6 @@ struct Attempts::State {
   void Create(const StoredAttempt& stored, const OpenAccount& account);
   /// creating -> unclear: it may have been made. Also where a killed daemon's attempts go on.
   void Doubt(const StoredAttempt& creating);
-  /// Whether a connection of the vault is this one already.
-  Result<bool> IsHeld(const AccountId& account, const std::string& connection_id) const;
   /// What of a listing may be the create of `row`: its name, not there before, held by nobody.
   Result<std::vector<RemoteConnection>> Candidates(
       const storage::Attempt& row, const std::vector<RemoteConnection>& listed) const;

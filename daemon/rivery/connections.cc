@@ -1,6 +1,5 @@
 #include "daemon/rivery/connections.h"
 
-#include <sodium.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "crypto/fields.h"
+#include "crypto/hex.h"
 #include "crypto/sealed.h"
 #include "daemon/custody/reveal.h"
 #include "daemon/rivery/accounts.h"
@@ -25,19 +25,6 @@ constexpr std::size_t kMaxConnectionNameSize = 200;
 
 constexpr std::size_t kFingerprintSize = 16;
 constexpr std::string_view kFingerprintLabel = "oauthvault/rivery/written";
-
-struct Pair {
-  ProjectId project;
-  ComponentId component;
-};
-
-Result<Pair> PairOf(const access::Permit& permit) {
-  auto project = ProjectId::Parse(permit.Where().project);
-  if (!project) return Fail(std::move(project));
-  auto component = ComponentId::Parse(permit.Where().component);
-  if (!component) return Fail(std::move(component));
-  return Pair{std::move(*project), std::move(*component)};
-}
 
 storage::Act ActOn(const storage::Connection& row, std::string act, const access::Caller& caller) {
   return {.act = std::move(act),
@@ -86,13 +73,11 @@ Result<crypto::SecretBytes> BodyOf(const crypto::CredentialsData& data) {
 
 std::string FingerprintOf(const crypto::Keyring& keyring, const ProjectId& project,
                           const crypto::SecretBytes& body) {
-  const std::vector<std::uint8_t> hash = body.Expose([&](std::span<const std::uint8_t> bytes) {
+  return body.Expose([&](std::span<const std::uint8_t> bytes) {
     const std::array<std::string_view, 3> fields = {kFingerprintLabel, project.Str(),
                                                     crypto::AsField(bytes)};
-    return crypto::KeyedHash(keyring.FingerprintKey(), fields, kFingerprintSize);
+    return crypto::HexOf(crypto::KeyedHash(keyring.FingerprintKey(), fields, kFingerprintSize));
   });
-  std::array<char, 2 * kFingerprintSize + 1> hex;
-  return sodium_bin2hex(hex.data(), hex.size(), hash.data(), hash.size());
 }
 
 Standing StandingOf(const storage::Connection& row,
@@ -108,25 +93,13 @@ Standing StandingOf(const storage::Connection& row,
 
 Result<std::set<std::string>> HeldIds(const storage::Store& store, const AccountId& account) {
   std::set<std::string> held;
-  std::string projects_token;
-  do {
-    auto projects =
-        store.List<storage::Project>("", "", projects_token, storage::kMaxPageSize);
-    if (!projects) return Fail(std::move(projects));
-    for (const auto& project : projects->rows) {
-      std::string token;
-      do {
-        auto page = store.List<storage::Connection>(project.row.id.Str(), "", token,
-                                                    storage::kMaxPageSize);
-        if (!page) return Fail(std::move(page));
-        for (const auto& connection : page->rows) {
+  auto read = store.ForEach<storage::Project>("", "", [&](const auto& project) {
+    return store.ForEach<storage::Connection>(
+        project.row.id.Str(), "", [&](const auto& connection) {
           if (connection.row.account == account) held.insert(connection.row.connection_id);
-        }
-        token = page->next;
-      } while (!token.empty());
-    }
-    projects_token = projects->next;
-  } while (!projects_token.empty());
+        });
+  });
+  if (!read) return Fail(std::move(read));
   return held;
 }
 
@@ -206,7 +179,7 @@ Reply<storage::Stored<storage::Connection>> Connections::Write(access::Permit pe
   if (!order.new_name.empty()) {
     if (auto ok = CheckConnectionName(order.new_name); !ok) return NothingSent(ok.error());
   }
-  auto pair = PairOf(permit);
+  auto pair = permit.Where().AsPair();
   if (!pair) return NothingSent(pair.error());
   const Alone alone(*this, account, order.name.id);
   if (!alone) return NothingSent(IsBusy());
@@ -322,7 +295,7 @@ Result<Connections::VerifiedPage> Connections::Verify(const access::Permit& perm
                                                       const VerifyOrder& order,
                                                       const access::Caller& caller,
                                                       std::int64_t now_s) {
-  auto pair = PairOf(permit);
+  auto pair = permit.Where().AsPair();
   if (!pair) return Fail(std::move(pair));
   auto account = OpenAccountFor(store_, order.account, pair->project);
   if (!account) return Fail(std::move(account));
@@ -387,7 +360,7 @@ Result<storage::Stored<storage::Connection>> Connections::Adopt(access::Permit p
                                                                 const access::Caller& caller,
                                                                 std::int64_t now_s) {
   const AccountId& account = order.name.account;
-  auto pair = PairOf(permit);
+  auto pair = permit.Where().AsPair();
   if (!pair) return Fail(std::move(pair));
   auto component =
       store_.Get<storage::Component>(storage::Component::Names(pair->component));
@@ -464,7 +437,7 @@ Result<storage::Stored<storage::Connection>> Connections::Adopt(access::Permit p
 
 Result<void> Connections::Delete(const access::Permit& permit, const ConnectionName& name,
                                  const access::Caller& caller, std::int64_t now_s) {
-  auto pair = PairOf(permit);
+  auto pair = permit.Where().AsPair();
   if (!pair) return Fail(std::move(pair));
   const Alone alone(*this, name.account, name.id);
   if (!alone) return std::unexpected(IsBusy());

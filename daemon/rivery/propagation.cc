@@ -196,17 +196,12 @@ void Propagation::Scan(const Pair& pair) {
                   project, NameOf(scanned.error().GetCode()));
   };
   if (!pair.first.empty()) return scan(pair.first, pair.second);
-  std::string token;
-  do {
-    auto projects = store_.List<storage::Project>("", "", token, storage::kMaxPageSize);
-    if (!projects) {
-      spdlog::error("projects cannot be read, so connections are not kept in step code={}",
-                    NameOf(projects.error().GetCode()));
-      return;
-    }
-    for (const auto& project : projects->rows) scan(project.row.id.Str(), "");
-    token = projects->next;
-  } while (!token.empty());
+  auto read = store_.ForEach<storage::Project>(
+      "", "", [&](const auto& project) { scan(project.row.id.Str(), ""); });
+  if (!read) {
+    spdlog::error("projects cannot be read, so connections are not kept in step code={}",
+                  NameOf(read.error().GetCode()));
+  }
 }
 
 Result<void> Propagation::ScanProject(const std::string& project, const std::string& component) {

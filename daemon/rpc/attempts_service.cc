@@ -56,13 +56,11 @@ Result<rivery::Order> OrderOf(const std::string& account, const std::string& oau
 Result<storage::Stored<storage::Attempt>> Find(const storage::Store& store,
                                                const access::Scope& scope,
                                                const std::string& id_text) {
-  auto project = ProjectId::Parse(scope.project);
-  if (!project) return Fail(std::move(project));
-  auto component = ComponentId::Parse(scope.component);
-  if (!component) return Fail(std::move(component));
+  auto pair = scope.AsPair();
+  if (!pair) return Fail(std::move(pair));
   auto id = AttemptId::Parse(id_text);
   if (!id) return Fail(std::move(id));
-  return store.Get<storage::Attempt>(storage::Attempt::Names(*project, *component, *id));
+  return store.Get<storage::Attempt>(storage::Attempt::Names(pair->project, pair->component, *id));
 }
 
 // One watcher: the attempt's changes in order, a decision before each message and every 10 s.

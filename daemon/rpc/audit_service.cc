@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/hex.h"
 #include "daemon/audit/extract.h"
 #include "daemon/audit/find.h"
 #include "daemon/custody/fingerprints.h"
@@ -131,7 +132,7 @@ grpc::ServerUnaryReactor* AuditService::Checkpoint(grpc::CallbackServerContext* 
         if (!segments) return Fail(std::move(segments));
         auto proof = audit::ConsistencyProof(*segments, asked.since(), checkpoint->size);
         if (!proof) return Fail(std::move(proof));
-        for (const audit::TreeHash& hash : *proof) answer.add_consistency(audit::HexOf(hash));
+        for (const audit::TreeHash& hash : *proof) answer.add_consistency(crypto::HexOf(hash));
         return {};
       });
 }

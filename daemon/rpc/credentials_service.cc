@@ -67,13 +67,12 @@ Result<Message> Decode(const grpc::ByteBuffer& bytes) {
 Result<storage::Stored<storage::Credentials>> Find(const storage::Store& store,
                                                    const access::Scope& scope,
                                                    const std::string& id_text) {
-  auto project = ProjectId::Parse(scope.project);
-  if (!project) return Fail(std::move(project));
-  auto component = ComponentId::Parse(scope.component);
-  if (!component) return Fail(std::move(component));
+  auto pair = scope.AsPair();
+  if (!pair) return Fail(std::move(pair));
   auto id = OauthId::Parse(id_text);
   if (!id) return Fail(std::move(id));
-  return store.Get<storage::Credentials>(storage::Credentials::Names(*project, *component, *id));
+  return store.Get<storage::Credentials>(
+      storage::Credentials::Names(pair->project, pair->component, *id));
 }
 
 // What a request names beside the pair; an empty text is none.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "crypto/hex.h"
 #include "crypto/locked_memory.h"
 #include "crypto/slots.h"
 #include "daemon/upkeep/backup.h"
@@ -54,15 +55,6 @@ void Write(const storage::Backup& backup, v1::BackupInfo& message) {
   message.set_generation(backup.position.generation);
   message.set_rows(backup.rows);
   message.set_size_bytes(backup.size_bytes);
-}
-
-std::string TextOf(const crypto::Owner& owner) {
-  switch (owner.kind) {
-    case crypto::OwnerKind::kVault: return "vault";
-    case crypto::OwnerKind::kProject: return "project " + owner.name;
-    case crypto::OwnerKind::kComponent: return "component " + owner.name;
-  }
-  __builtin_unreachable();
 }
 
 Result<crypto::NewSlot> SlotOf(const v1::AddSlotRequest& asked) {
@@ -131,11 +123,7 @@ Result<void> OperationsService::WriteFacts(v1::StatusResponse& answer) const {
   if (!fill) return Fail(std::move(fill));
   auto anchor = parts_.store.GetAnchor();
   if (!anchor) return Fail(std::move(anchor));
-  const crypto::VaultId& id = parts_.keyring.Id();
-  std::string hex(2 * id.size() + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), id.data(), id.size());
-  hex.pop_back();
-  answer.set_vault_id(hex);
+  answer.set_vault_id(crypto::HexOf(parts_.keyring.Id()));
   answer.set_generation(parts_.store.GetEngine().Generation());
   answer.set_restore_epoch(anchor->position.epoch);
   answer.set_audit_sequence(edge_.GetTrail().LastSequence());

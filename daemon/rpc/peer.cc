@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/hex.h"
 #include "crypto/sabotage.h"
 #include "storage/names.h"
 
@@ -23,9 +24,7 @@ std::string RequestId(const grpc::CallbackServerContext& call) {
   }
   std::array<unsigned char, 8> random;
   randombytes_buf(random.data(), random.size());
-  std::array<char, 17> hex;
-  sodium_bin2hex(hex.data(), hex.size(), random.data(), random.size());
-  return hex.data();
+  return crypto::HexOf(random);
 }
 
 }  // namespace

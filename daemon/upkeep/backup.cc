@@ -1,12 +1,10 @@
 #include "daemon/upkeep/backup.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
@@ -14,6 +12,8 @@
 
 #include "crypto/durable_file.h"
 #include "crypto/fields.h"
+#include "crypto/hex.h"
+#include "daemon/audit/object_text.h"
 #include "daemon/registry/projects.h"
 
 namespace oauthvault::upkeep {
@@ -59,12 +59,9 @@ class Unfinished {
 };
 
 std::string NoteOf(const storage::Backup& backup, const crypto::Keyring& keyring) {
-  std::string vault(2 * keyring.Id().size() + 1, '\0');
-  sodium_bin2hex(vault.data(), vault.size(), keyring.Id().data(), keyring.Id().size());
-  vault.pop_back();
   const nlohmann::ordered_json note = {
       {"what", "oauthvault backup"},
-      {"vault", vault},
+      {"vault", crypto::HexOf(keyring.Id())},
       {"at_s", backup.at_s},
       {"restore_epoch", backup.position.epoch},
       {"generation", backup.position.generation},
@@ -72,21 +69,6 @@ std::string NoteOf(const storage::Backup& backup, const crypto::Keyring& keyring
       {"root_epoch", keyring.RootEpoch()},
   };
   return note.dump(2) + "\n";
-}
-
-// Takes a number off the front of a text.
-std::optional<std::uint64_t> TakeNumber(std::string_view& text) {
-  std::uint64_t number = 0;
-  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (wrong != std::errc()) return std::nullopt;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  return number;
-}
-
-bool TakeWord(std::string_view& text, std::string_view word) {
-  if (!text.starts_with(word)) return false;
-  text.remove_prefix(word.size());
-  return true;
 }
 
 // The row that notes the backup, so that `backups` and shredding know of it.
@@ -137,11 +119,11 @@ std::string ObjectOf(const storage::Backup& backup) {
 
 std::optional<storage::Backup> BackupIn(const std::string& object) {
   std::string_view text = object;
-  if (!TakeWord(text, kObjectBegin)) return std::nullopt;
-  const auto epoch = TakeNumber(text);
-  if (!epoch || !TakeWord(text, kObjectMiddle)) return std::nullopt;
-  const auto generation = TakeNumber(text);
-  if (!generation || !TakeWord(text, " ") || !text.starts_with('/')) return std::nullopt;
+  if (!audit::TakeWord(text, kObjectBegin)) return std::nullopt;
+  const auto epoch = audit::TakeNumber(text);
+  if (!epoch || !audit::TakeWord(text, kObjectMiddle)) return std::nullopt;
+  const auto generation = audit::TakeNumber(text);
+  if (!generation || !audit::TakeWord(text, " ") || !text.starts_with('/')) return std::nullopt;
   return storage::Backup{.folder = std::string(text), .position = {*epoch, *generation}};
 }
 

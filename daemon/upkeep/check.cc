@@ -17,6 +17,7 @@
 
 #include "crypto/descriptor.h"
 #include "crypto/fields.h"
+#include "crypto/hex.h"
 #include "crypto/locked_memory.h"
 #include "crypto/sealed.h"
 #include "storage/check.h"
@@ -156,16 +157,6 @@ CheckResult ReadReport(const std::string& text) {
   return result;
 }
 
-std::string Hex(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  for (const std::uint8_t byte : bytes) {
-    hex += kDigits[byte >> 4];
-    hex += kDigits[byte & 15];
-  }
-  return hex;
-}
-
 Result<crypto::RootKey> ReadRoot() {
   crypto::SecretBytes root(crypto::kKeySize);
   const bool whole = root.Fill([](std::span<std::uint8_t> rest) {
@@ -249,7 +240,8 @@ int CheckChild(const std::filesystem::path& folder, const std::filesystem::path&
               {"problems", json::array()}};
     for (const auto& problem : found.problems) {
       report["problems"].push_back(
-          {{"what", problem.what}, {"row_key", problem.key ? Hex(problem.key->bytes) : ""}});
+          {{"what", problem.what},
+           {"row_key", problem.key ? crypto::HexOf(problem.key->bytes) : ""}});
     }
   }
   const std::string text = report.dump();

@@ -17,15 +17,6 @@ constexpr std::chrono::seconds kAfterAFailure{2};
 // After one that holds a damaged row, which does not mend by itself.
 constexpr std::chrono::seconds kAfterDamage{60};
 
-std::string TextOf(const crypto::Owner& owner) {
-  switch (owner.kind) {
-    case crypto::OwnerKind::kVault: return "vault";
-    case crypto::OwnerKind::kProject: return "project " + owner.name;
-    case crypto::OwnerKind::kComponent: return "component " + owner.name;
-  }
-  __builtin_unreachable();
-}
-
 }  // namespace
 
 Result<void> Rewrapper::Start() {
@@ -36,16 +27,9 @@ Result<void> Rewrapper::Start() {
 }
 
 Result<void> Rewrapper::FindUnfinished() {
-  std::string page_token;
-  do {
-    auto page = store_.List<storage::Rewrapping>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) {
-      Enqueue(stored.row.owner, stored.row.started_by, stored.row.started_at_s);
-    }
-    page_token = page->next;
-  } while (!page_token.empty());
-  return {};
+  return store_.ForEach<storage::Rewrapping>("", "", [&](const auto& stored) {
+    Enqueue(stored.row.owner, stored.row.started_by, stored.row.started_at_s);
+  });
 }
 
 void Rewrapper::Stop() {
@@ -74,15 +58,10 @@ Result<std::uint32_t> Rewrapper::Rotate(const crypto::Owner& owner, storage::Act
 
 Result<std::uint32_t> Rewrapper::RewrapAll(const storage::Act& act) {
   std::vector<crypto::Owner> owners = {crypto::Owner::Vault()};
-  std::string page_token;
-  do {
-    auto page = store_.List<storage::Project>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& project : page->rows) {
-      owners.push_back(crypto::Owner::Project(project.row.id.Str()));
-    }
-    page_token = page->next;
-  } while (!page_token.empty());
+  auto read = store_.ForEach<storage::Project>("", "", [&](const auto& project) {
+    owners.push_back(crypto::Owner::Project(project.row.id.Str()));
+  });
+  if (!read) return Fail(std::move(read));
   const std::lock_guard one_at_a_time(noting_);
   std::uint32_t count = 0;
   for (const crypto::Owner& owner : owners) {

@@ -11,19 +11,6 @@ namespace {
 constexpr std::size_t kRowsACommit = 500;
 constexpr int kMostConflicts = 10;
 
-// Calls `take` for each row of a table, or of a project in it, page by page.
-template <class R, class Take>
-Result<void> ForEach(const storage::Store& store, std::string_view project, Take take) {
-  std::string page_token;
-  do {
-    auto page = store.List<R>(project, "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) take(stored);
-    page_token = page->next;
-  } while (!page_token.empty());
-  return {};
-}
-
 Result<std::uint64_t> RemoveAll(storage::Store& store, storage::TableId table,
                                 const ProjectId& project, const storage::Act& act) {
   std::uint64_t all = 0;
@@ -40,8 +27,8 @@ Result<std::uint64_t> RemoveAll(storage::Store& store, storage::TableId table,
 Result<std::uint64_t> RemoveGrants(const storage::Store& store, registry::Grants& grants,
                                    const ProjectId& project, const storage::Act& act) {
   std::vector<storage::Grant> found;
-  auto looked = ForEach<storage::Grant>(store, project.Str(),
-                                        [&](const auto& stored) { found.push_back(stored.row); });
+  auto looked = store.ForEach<storage::Grant>(
+      project.Str(), "", [&](const auto& stored) { found.push_back(stored.row); });
   if (!looked) return Fail(std::move(looked));
   for (const storage::Grant& grant : found) {
     auto removed = grants.RemoveExact(grant, act);
@@ -124,12 +111,12 @@ Result<Shredded> ShredProject(crypto::Keyring& keyring, storage::Store& store,
   auto project = store.Get<storage::Project>(storage::Project::Names(id));
   if (!project) return Fail(std::move(project));
   Shredded shredded;
-  auto backups = ForEach<storage::Backup>(
-      store, "", [&](const auto& stored) { shredded.open_backups.push_back(stored.row); });
+  auto backups = store.ForEach<storage::Backup>(
+      "", "", [&](const auto& stored) { shredded.open_backups.push_back(stored.row); });
   if (!backups) return Fail(std::move(backups));
   // A damaged connection must not keep a tenant from being destroyed; after the keys are gone none
   // can be read any more.
-  (void)ForEach<storage::Connection>(store, id.Str(), [&](const auto& stored) {
+  (void)store.ForEach<storage::Connection>(id.Str(), "", [&](const auto& stored) {
     shredded.live_connections.push_back(stored.row);
   });
 
@@ -148,7 +135,7 @@ Result<Shredded> ShredProject(crypto::Keyring& keyring, storage::Store& store,
 Result<void> FinishShredding(crypto::Keyring& keyring, storage::Store& store,
                              registry::Grants& grants) {
   std::vector<ProjectId> begun;
-  auto looked = ForEach<storage::Project>(store, "", [&](const auto& stored) {
+  auto looked = store.ForEach<storage::Project>("", "", [&](const auto& stored) {
     if (stored.row.shredding_at_s != 0) begun.push_back(stored.row.id);
   });
   // What cannot be finished keeps nothing else from it.

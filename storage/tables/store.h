@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -176,6 +177,26 @@ class Store {
       page.rows.push_back(std::move(*opened));
     }
     return page;
+  }
+
+  /// Calls `take(Stored<R>&)` for each row that List would list, page by page. `take` returns
+  /// nothing, or Result<void>: an error ends it and is passed on. Errors: those of List.
+  template <Row R, class Take>
+  Result<void> ForEach(std::string_view project, std::string_view component, Take take) const {
+    std::string page_token;
+    do {
+      Result<Page<R>> page = List<R>(project, component, page_token, kMaxPageSize);
+      if (!page) return Fail(std::move(page));
+      for (Stored<R>& stored : page->rows) {
+        if constexpr (std::is_void_v<decltype(take(stored))>) {
+          take(stored);
+        } else if (Result<void> taken = take(stored); !taken) {
+          return taken;
+        }
+      }
+      page_token = std::move(page->next);
+    } while (!page_token.empty());
+    return {};
   }
 
   /// Opens one secret part. Callers outside custody open only what is the vault's own (CA key, API

@@ -47,15 +47,6 @@ class Restore : public testing::Test {
     }
     return {};
   }
-  std::vector<json> Trail(const std::string& act) const {
-    std::vector<json> lines;
-    std::istringstream stream(ContentOf(place_.At("audit/audit.jsonl")));
-    for (std::string line; std::getline(stream, line);) {
-      json parsed = json::parse(line, nullptr, false);
-      if (parsed.value("act", "") == act) lines.push_back(std::move(parsed));
-    }
-    return lines;
-  }
   void CopyStore(const std::string& to) {
     std::filesystem::copy_file(place_.At("state/store/data.mdb"), place_.At(to),
                                std::filesystem::copy_options::overwrite_existing);
@@ -130,8 +121,8 @@ TEST_F(Restore, BringsOldDataBackAndNoRightThatWasTakenAway) {
   EXPECT_EQ(place_.Asked({"check"})["whole"], true);
   EXPECT_EQ(place_.Stop().exit_code, 0);
   EXPECT_EQ(place_.Daemon({"verify-audit"}).exit_code, 0);
-  ASSERT_EQ(Trail("restore").size(), 1U);
-  EXPECT_EQ(Trail("restore")[0]["object"], "a drill");
+  ASSERT_EQ(place_.Trail("restore").size(), 1U);
+  EXPECT_EQ(place_.Trail("restore")[0]["object"], "a drill");
 
   // What was the newest store before is not any more.
   CopyStore("restored");
@@ -188,7 +179,7 @@ TEST_F(Restore, RefusedLeavesTheVaultServable) {
   const Ended wrong = place_.Daemon({"restore", Backup(), "--reason", "x", "--key-file",
                                      place_.At("wrong-key").string()});
   EXPECT_NE(wrong.exit_code, 0);
-  EXPECT_TRUE(Trail("restore").empty());
+  EXPECT_TRUE(place_.Trail("restore").empty());
   place_.Serve();
   EXPECT_EQ(place_.Reveal("main"), "old");
 }
@@ -276,8 +267,8 @@ TEST_F(Restore, AStoreThatWasPutBackIsRefusedUntilAnOperatorTakesIt) {
   place_.Serve();
   EXPECT_EQ(place_.Reveal("main"), "old");
   EXPECT_EQ(place_.CliAs("runner-one", OnPair({"credentials", "reveal", "main"})).exit_code, 1);
-  ASSERT_EQ(Trail("restore").size(), 1U);
-  EXPECT_EQ(Trail("restore")[0]["object"], "the disk is lost");
+  ASSERT_EQ(place_.Trail("restore").size(), 1U);
+  EXPECT_EQ(place_.Trail("restore")[0]["object"], "the disk is lost");
 }
 
 TEST_F(Restore, ATrailThatWasCutIsNoticedAtTheStart) {

@@ -258,6 +258,16 @@ Ended Place::Cli(const std::vector<std::string>& words, const Start& start) cons
   return Run("oauthvault", all, folder_, start);
 }
 
+std::vector<nlohmann::json> Place::Trail(const std::string& act) const {
+  std::vector<nlohmann::json> lines;
+  std::istringstream stream(ContentOf(At("audit/audit.jsonl")));
+  for (std::string line; std::getline(stream, line);) {
+    auto parsed = nlohmann::json::parse(line, nullptr, false);
+    if (parsed.value("act", "") == act) lines.push_back(std::move(parsed));
+  }
+  return lines;
+}
+
 nlohmann::json Place::Asked(const std::vector<std::string>& words, const Start& start) const {
   const Ended ended = Cli(words, start);
   EXPECT_EQ(ended.exit_code, 0) << words[0] << ": " << ended.err;

@@ -120,6 +120,9 @@ class Place {
   /// `http://127.0.0.1:port`, without `/api`.
   std::string RiveryUrl() const { return rivery_url_; }
 
+  /// The lines of the trail about an act.
+  std::vector<nlohmann::json> Trail(const std::string& act) const;
+
   /// `oauthvault --json WORDS..` over the unix socket, as the local admin.
   Ended Cli(const std::vector<std::string>& words, const Start& start = {}) const;
   /// The same over TLS, with the identity in the folder `identity`.

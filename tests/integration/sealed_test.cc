@@ -59,16 +59,6 @@ class Sealed : public testing::Test {
   }
   bool IsSealed() { return place_.Asked({"status"})["sealed"]; }
 
-  // The lines of the trail about an act.
-  std::vector<json> Trail(const std::string& act) const {
-    std::vector<json> lines;
-    std::istringstream stream(ContentOf(place_.At("audit/audit.jsonl")));
-    for (std::string line; std::getline(stream, line);) {
-      json parsed = json::parse(line, nullptr, false);
-      if (parsed.value("act", "") == act) lines.push_back(std::move(parsed));
-    }
-    return lines;
-  }
 
   Place place_;
   std::vector<std::string> shares_;
@@ -114,7 +104,7 @@ TEST_F(Sealed, IsOpenedShareByShareByDifferentPeople) {
   place_.Register();
   ASSERT_EQ(place_.Put("main", "value-1").exit_code, 0);
   EXPECT_EQ(place_.Reveal("main"), "value-1");
-  const auto opened = Trail("open");
+  const auto opened = place_.Trail("open");
   ASSERT_EQ(opened.size(), 1U);
   EXPECT_EQ(opened[0]["object"], "unseal refused:0");
   const Ended again = place_.Unseal(shares_[0] + "\n");
@@ -143,7 +133,7 @@ TEST_F(Sealed, AWrongSecretIsNamedDoesNoHarmAndIsCountedInTheTrail) {
   const Ended opened = place_.Unseal(shares_[2] + "\n");
   EXPECT_EQ(opened.exit_code, 0) << opened.err;
   ASSERT_TRUE(place_.AwaitLog(" serving tcp="));
-  const auto lines = Trail("open");
+  const auto lines = place_.Trail("open");
   ASSERT_EQ(lines.size(), 1U);
   EXPECT_EQ(lines[0]["object"], "unseal refused:3");
   // Nothing that was typed stands in the log.
@@ -169,7 +159,7 @@ TEST_F(Sealed, IsSealedAtOnceAndOpenedAgain) {
     EXPECT_EQ(place_.Reveal("main"), "value-1");
     ASSERT_NO_FATAL_FAILURE(Seal());
   }
-  EXPECT_EQ(Trail("Operations.Seal").size(), 4U);
+  EXPECT_EQ(place_.Trail("Operations.Seal").size(), 4U);
   EXPECT_EQ(place_.Stop().exit_code, 0);
   EXPECT_EQ(place_.Daemon({"verify-audit"}, {.input = shares_[0] + "\n" + shares_[1] + "\n"})
                 .exit_code, 0);
@@ -217,7 +207,7 @@ TEST_F(Sealed, AVaultWithAKeyFileOpensItselfUnlessToldOtherwise) {
   place_.Init();
   place_.Serve();
   EXPECT_FALSE(IsSealed());
-  EXPECT_EQ(Trail("open").at(0)["object"], "key file");
+  EXPECT_EQ(place_.Trail("open").at(0)["object"], "key file");
   EXPECT_EQ(place_.Stop().exit_code, 0);
   ASSERT_TRUE(place_.ServeUntil(" sealed socket=", {"--sealed"}));
   EXPECT_TRUE(IsSealed());
@@ -234,7 +224,7 @@ TEST_F(Sealed, APassphraseFromStandardInputMakesAVaultAndOpensIt) {
   EXPECT_EQ(place_.Unseal("correct horse battery stapler\n").exit_code, 1);
   EXPECT_EQ(place_.Unseal(std::string(kPassphrase) + "\n").exit_code, 0);
   ASSERT_TRUE(place_.AwaitLog(" serving tcp="));
-  EXPECT_EQ(Trail("open").at(0)["object"], "unseal refused:1");
+  EXPECT_EQ(place_.Trail("open").at(0)["object"], "unseal refused:1");
 }
 
 TEST_F(Sealed, WhatInitCannotMakeLeavesNothingInTheWay) {
@@ -302,11 +292,11 @@ TEST_F(Sealed, SlotsAreAddedReissuedAndRemovedBesideWhatIsStored) {
   EXPECT_EQ(place_.Asked({"slot", "list"}).size(), 1U);
   // Each change has its line before and after.
   std::vector<std::string> objects;
-  for (const json& line : Trail("Operations.AddSlot")) objects.push_back(line["object"]);
+  for (const json& line : place_.Trail("Operations.AddSlot")) objects.push_back(line["object"]);
   EXPECT_EQ(objects, (std::vector<std::string>{"begin key_file", "slot:2 key_file",
                                                "begin passphrase", "slot:3 passphrase",
                                                "begin shares", "slot:4 shares"}));
-  EXPECT_EQ(Trail("Operations.RemoveSlot").back()["outcome"], "failed");
+  EXPECT_EQ(place_.Trail("Operations.RemoveSlot").back()["outcome"], "failed");
 }
 
 TEST_F(Sealed, AnyOneSlotRecoversAVaultWithNothingButTheKeysFile) {

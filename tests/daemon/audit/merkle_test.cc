@@ -1,3 +1,4 @@
+#include "crypto/hex.h"
 #include "daemon/audit/merkle.h"
 
 #include <gtest/gtest.h>
@@ -39,10 +40,11 @@ MerkleTree TreeOf(std::uint64_t begin, std::uint64_t end) {
 
 TEST(Merkle, TheRootsAreThoseOfCertificateTransparencysVectors) {
   MerkleTree tree;
-  EXPECT_EQ(HexOf(tree.Root()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(crypto::HexOf(tree.Root()),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   for (std::size_t i = 0; i < kLeaves.size(); ++i) {
     tree.Add(LeafHash(kLeaves[i]));
-    EXPECT_EQ(HexOf(tree.Root()), kRoots[i]) << i;
+    EXPECT_EQ(crypto::HexOf(tree.Root()), kRoots[i]) << i;
   }
 }
 

@@ -1,4 +1,5 @@
 #include "daemon/registry/authority.h"
+#include "daemon/registry/x509.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -28,21 +29,9 @@ constexpr std::int64_t kDay = 24 * 3600;
 constexpr std::string_view kDomain = "vault.example";
 constexpr std::string_view kAnn = "spiffe://vault.example/admin/ann";
 
-template <auto kFree>
-struct FreeBy {
-  template <class T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using Certificate = std::unique_ptr<X509, FreeBy<X509_free>>;
-using Request = std::unique_ptr<X509_REQ, FreeBy<X509_REQ_free>>;
-using Key = std::unique_ptr<EVP_PKEY, FreeBy<EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, FreeBy<BIO_free_all>>;
 using Extension = std::unique_ptr<X509_EXTENSION, FreeBy<X509_EXTENSION_free>>;
 using Store = std::unique_ptr<X509_STORE, FreeBy<X509_STORE_free>>;
 using StoreContext = std::unique_ptr<X509_STORE_CTX, FreeBy<X509_STORE_CTX_free>>;
-using Names = std::unique_ptr<GENERAL_NAMES, FreeBy<GENERAL_NAMES_free>>;
 
 Certificate Read(std::string_view pem) {
   const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));

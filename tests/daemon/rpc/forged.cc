@@ -11,20 +11,15 @@
 
 #include <memory>
 #include <span>
+#include "daemon/registry/x509.h"
 
 namespace oauthvault::rpc {
 namespace {
 
-template <auto kFree>
-struct Freed {
-  template <class T>
-  void operator()(T* held) const {
-    kFree(held);
-  }
-};
-using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;
+using registry::Bio;
+using registry::Certificate;
+using registry::FreeBy;
+using registry::Key;
 
 Bio Reading(const std::string& text) {
   return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
