@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <string>
+#include <utility>
+
 #include "client/input.h"
 #include "client/private_file.h"
 #include "client/session.h"
@@ -40,23 +44,50 @@ Outcome<void> Store(Session& run, Put& put) {
 }
 
 struct Reveal {
-  CredentialsName name;
+  CredentialsNames names;
   std::string field = "json";
   std::string out;
 };
 
+Outcome<void> Write(const crypto::SecretBytes& bytes, const std::string& out) {
+  return bytes.Expose([&](std::span<const std::uint8_t> secret) {
+    return out.empty() ? WriteOut(secret) : WritePrivateFile(out, secret, Existing::kReplace);
+  });
+}
+
+Outcome<void> RevealOne(Vault& vault, const Reveal& given) {
+  auto revealed = vault.Reveal(
+      {given.names.project, given.names.component, given.names.ids.front()});
+  if (!revealed) return Refuse(std::move(revealed));
+  return Write(given.field == "data" ? std::move(revealed->data).Take()
+                                     : RevealedAsJson(*revealed),
+               given.out);
+}
+
+/// What is not there is told by its own line and by the exit code; the others are written.
+Outcome<void> RevealSeveral(Vault& vault, const Reveal& given) {
+  auto items = vault.RevealMany(given.names);
+  if (!items) return Refuse(std::move(items));
+  auto written = Write(ItemsAsJsonLines(*items), given.out);
+  if (!written) return written;
+  const auto missing = std::ranges::count_if(
+      *items, [](const RevealedItem& item) { return !item.code.empty(); });
+  if (missing == 0) return {};
+  const bool damaged = std::ranges::any_of(
+      *items, [](const RevealedItem& item) { return item.code == NameOf(Code::kCorrupt); });
+  return Refuse(damaged ? Code::kCorrupt : Code::kNotFound,
+                std::to_string(missing) + " of " + std::to_string(items->size()) +
+                    " credentials are not there or damaged, as their lines say");
+}
+
 Outcome<void> RevealTo(Session& run, const Reveal& given) {
+  if (given.field == "data" && given.names.ids.size() > 1) {
+    return Refuse(Code::kInvalid, "--field data is for one ID: where the data of one ends and that "
+                                  "of the next begins, nobody could tell");
+  }
   auto vault = run.Reach();
   if (!vault) return Refuse(std::move(vault));
-  auto revealed = (*vault)->Reveal(given.name);
-  if (!revealed) return Refuse(std::move(revealed));
-  const crypto::SecretBytes bytes = given.field == "data"
-                                        ? std::move(revealed->data).Take()
-                                        : RevealedAsJson(*revealed);
-  return bytes.Expose([&](std::span<const std::uint8_t> secret) {
-    return given.out.empty() ? WriteOut(secret)
-                             : WritePrivateFile(given.out, secret, Existing::kReplace);
-  });
+  return given.names.ids.size() == 1 ? RevealOne(**vault, given) : RevealSeveral(**vault, given);
 }
 
 template <class Request>
@@ -167,13 +198,15 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
   {
     const auto given = std::make_shared<Reveal>();
     CLI::App& verb = AddVerb(noun, session,
-                             {"reveal", "The eight keys in clear; leaves an audit line",
+                             {"reveal",
+                              "The eight keys in clear, of several IDs one JSON object a line; "
+                              "leaves an audit line for each",
                               "oauthvault credentials reveal main --project 123 --component "
                               "acme.ex-drive --field data --out token.json"},
                              [given](Session& run) { return RevealTo(run, *given); });
-    verb.add_option("ID", given->name.id, "The oauth id")->required();
-    verb.add_option("--project", given->name.project, "Project")->required();
-    verb.add_option("--component", given->name.component, "Component")->required();
+    verb.add_option("ID", given->names.ids, "The oauth id, or up to 64")->required();
+    verb.add_option("--project", given->names.project, "Project")->required();
+    verb.add_option("--component", given->names.component, "Component")->required();
     verb.add_option("--field", given->field, "json: the eight keys; data: #data, byte for byte")
         ->check(CLI::IsMember({"json", "data"}))
         ->capture_default_str();
@@ -191,6 +224,7 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
     AddName(verb, *request);
   }
   AddVersionVerbs(noun, session);
+  AddWatchVerb(noun, session);
 }
 
 }  // namespace oauthvault::client

@@ -69,6 +69,8 @@ class ListProjectsRequest;
 class ListProjectsResponse;
 class ListRequest;
 class ListResponse;
+class ListRevokedKeysRequest;
+class ListRevokedKeysResponse;
 class ListSlotsRequest;
 class ListSlotsResponse;
 class ListTrustRequest;
@@ -97,8 +99,10 @@ class RemoveTrustResponse;
 class RenewIdentityRequest;
 class RevokeIdentityRequest;
 class ResumeAttemptRequest;
+class RevokeKeyRequest;
 class RevokeTokenRequest;
 class RevokeTokenResponse;
+class RevokedKey;
 class RewrapRequest;
 class RewrapResponse;
 class RollBackRequest;
@@ -145,9 +149,9 @@ struct MethodTo : Method {
 
 /// The method that takes this request: every method of the contract has a request type of its own,
 /// so the request alone says where it goes and what comes back. There is none for `RevealRequest`,
-/// `InjectRequest`, `AddSlotRequest`, `ReissueSlotRequest` and `IssueTokenRequest` (their answers
-/// are secrets and never become a generated message, see `Vault::Reveal`), nor for
-/// `WatchAttemptRequest` (a stream).
+/// `RevealManyRequest`, `InjectRequest`, `AddSlotRequest`, `ReissueSlotRequest` and
+/// `IssueTokenRequest` (their answers are secrets and never become a generated message, see
+/// `Vault::Reveal`), nor for `WatchAttemptRequest` and `WatchCredentialsRequest` (streams).
 template <class Request>
 inline constexpr std::false_type kMethod{};
 
@@ -419,5 +423,13 @@ inline constexpr auto kMethod<v1::ListTrustRequest> =
 template <>
 inline constexpr auto kMethod<v1::RemoveTrustRequest> =
     Write<v1::RemoveTrustResponse>("/oauthvault.v1.Trust/Remove");
+/// Trust.RevokeKey
+template <>
+inline constexpr auto kMethod<v1::RevokeKeyRequest> =
+    Write<v1::RevokedKey>("/oauthvault.v1.Trust/RevokeKey");
+/// Trust.ListRevokedKeys
+template <>
+inline constexpr auto kMethod<v1::ListRevokedKeysRequest> =
+    Read<v1::ListRevokedKeysResponse>("/oauthvault.v1.Trust/ListRevokedKeys");
 
 }  // namespace oauthvault::client

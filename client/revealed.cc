@@ -74,11 +74,21 @@ bool Walk(CodedInputStream& in, Read read) {
 
 Field If(bool read) { return read ? Field::kRead : Field::kMalformed; }
 
-bool ReadCreator(CodedInputStream& in, Revealed& revealed) {
+/// Walks a message that is a field of another.
+template <class Read>
+bool WalkWithin(CodedInputStream& in, Read read) {
   std::uint32_t size = 0;
   if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
   const auto limit = in.PushLimit(static_cast<int>(size));
-  const bool walked = Walk(in, [&](std::uint32_t tag) {
+  const bool walked = Walk(in, read);
+  // The message must have reached its own end, not the end of the input.
+  const bool whole = walked && in.BytesUntilLimit() == 0;
+  in.PopLimit(limit);
+  return whole;
+}
+
+bool ReadCreator(CodedInputStream& in, Revealed& revealed) {
+  return WalkWithin(in, [&](std::uint32_t tag) {
     switch (tag) {
       case Bytes(v1::Creator::kIdFieldNumber): return If(ReadText(in, revealed.creator_id));
       case Bytes(v1::Creator::kDescriptionFieldNumber):
@@ -86,10 +96,46 @@ bool ReadCreator(CodedInputStream& in, Revealed& revealed) {
       default: return Field::kUnknown;
     }
   });
-  // The message must have reached its own end, not the end of the input.
-  const bool whole = walked && in.BytesUntilLimit() == 0;
-  in.PopLimit(limit);
-  return whole;
+}
+
+Field ReadFieldOfReveal(CodedInputStream& in, std::uint32_t tag, Revealed& revealed) {
+  switch (tag) {
+    case Bytes(Reveal::kIdFieldNumber): return If(ReadText(in, revealed.id));
+    case Bytes(Reveal::kAuthorizedForFieldNumber):
+      return If(ReadText(in, revealed.authorized_for));
+    case Bytes(Reveal::kCreatorFieldNumber): return If(ReadCreator(in, revealed));
+    case Bytes(Reveal::kCreatedFieldNumber): return If(ReadText(in, revealed.created));
+    case Bytes(Reveal::kDataFieldNumber): return If(ReadSecret(in, revealed.data.Bytes()));
+    case Bytes(Reveal::kOauthVersionFieldNumber): return If(ReadText(in, revealed.oauth_version));
+    case Bytes(Reveal::kAppKeyFieldNumber): return If(ReadText(in, revealed.app_key));
+    case Bytes(Reveal::kAppSecretFieldNumber):
+      return If(ReadSecret(in, revealed.app_secret.Bytes()));
+    case Tag(Reveal::kVersionFieldNumber, WireFormatLite::WIRETYPE_VARINT): {
+      std::uint64_t version = 0;
+      const bool read = in.ReadVarint64(&version);
+      revealed.version = version;
+      return If(read);
+    }
+    default: return Field::kUnknown;
+  }
+}
+
+/// Stored credentials always have an id and data; an answer without them is another message.
+bool IsWhole(const Revealed& revealed) { return !revealed.id.empty() && !revealed.data.Empty(); }
+
+bool ReadItem(CodedInputStream& in, RevealedItem& item) {
+  const bool walked = WalkWithin(in, [&](std::uint32_t tag) {
+    switch (tag) {
+      case Bytes(v1::RevealedItem::kIdFieldNumber): return If(ReadText(in, item.id));
+      case Bytes(v1::RevealedItem::kCodeFieldNumber): return If(ReadText(in, item.code));
+      case Bytes(v1::RevealedItem::kCredentialsFieldNumber):
+        return If(WalkWithin(in, [&](std::uint32_t inner) {
+          return ReadFieldOfReveal(in, inner, item.revealed);
+        }));
+      default: return Field::kUnknown;
+    }
+  });
+  return walked && !item.id.empty() && IsWhole(item.revealed) == item.code.empty();
 }
 
 /// The slot itself is no secret, so it may become a message.
@@ -178,36 +224,82 @@ void AppendJsonString(const crypto::SecretBytes& secret, std::string& json) {
   });
 }
 
+/// Room for the worst case (\u00xx for each byte), so that the text is never moved: a moved string
+/// leaves its old bytes behind unwiped.
+std::size_t RoomFor(const Revealed& revealed) {
+  const std::size_t texts =
+      revealed.id.size() + revealed.authorized_for.size() + revealed.creator_id.size() +
+      revealed.creator_description.size() + revealed.created.size() + revealed.data.Bytes().Size() +
+      revealed.oauth_version.size() + revealed.app_key.size() + revealed.app_secret.Bytes().Size();
+  return 6 * texts + 512;
+}
+
+/// What stands around and between the keys of an object.
+struct Spelling {
+  std::string_view begin;
+  std::string_view between;
+  std::string_view end;
+};
+
+void AppendEightKeys(const Revealed& revealed, const Spelling& spelling, std::string& json) {
+  json += spelling.begin;
+  json += "\"id\": ";
+  AppendJsonString(revealed.id, json);
+  json += spelling.between;
+  json += "\"authorizedFor\": ";
+  AppendJsonString(revealed.authorized_for, json);
+  json += spelling.between;
+  json += "\"creator\": {\"id\": ";
+  AppendJsonString(revealed.creator_id, json);
+  json += ", \"description\": ";
+  AppendJsonString(revealed.creator_description, json);
+  json += '}';
+  json += spelling.between;
+  json += "\"created\": ";
+  AppendJsonString(revealed.created, json);
+  json += spelling.between;
+  json += "\"#data\": ";
+  AppendJsonString(revealed.data.Bytes(), json);
+  json += spelling.between;
+  json += "\"oauthVersion\": ";
+  AppendJsonString(revealed.oauth_version, json);
+  json += spelling.between;
+  json += "\"appKey\": ";
+  AppendJsonString(revealed.app_key, json);
+  json += spelling.between;
+  json += "\"#appSecret\": ";
+  AppendJsonString(revealed.app_secret.Bytes(), json);
+  json += spelling.end;
+}
+
+crypto::SecretBytes TakeSecret(std::string& json) {
+  auto bytes = crypto::SecretBytes::CopyOf(json);
+  crypto::Wipe(json);
+  return bytes;
+}
+
 }  // namespace
 
 Outcome<Revealed> ReadRevealed(google::protobuf::io::ZeroCopyInputStream& bytes) {
   CodedInputStream in(&bytes);
   Revealed revealed;
-  const bool walked = Walk(in, [&](std::uint32_t tag) {
-    switch (tag) {
-      case Bytes(Reveal::kIdFieldNumber): return If(ReadText(in, revealed.id));
-      case Bytes(Reveal::kAuthorizedForFieldNumber):
-        return If(ReadText(in, revealed.authorized_for));
-      case Bytes(Reveal::kCreatorFieldNumber): return If(ReadCreator(in, revealed));
-      case Bytes(Reveal::kCreatedFieldNumber): return If(ReadText(in, revealed.created));
-      case Bytes(Reveal::kDataFieldNumber): return If(ReadSecret(in, revealed.data.Bytes()));
-      case Bytes(Reveal::kOauthVersionFieldNumber):
-        return If(ReadText(in, revealed.oauth_version));
-      case Bytes(Reveal::kAppKeyFieldNumber): return If(ReadText(in, revealed.app_key));
-      case Bytes(Reveal::kAppSecretFieldNumber):
-        return If(ReadSecret(in, revealed.app_secret.Bytes()));
-      case Tag(Reveal::kVersionFieldNumber, WireFormatLite::WIRETYPE_VARINT): {
-        std::uint64_t version = 0;
-        const bool read = in.ReadVarint64(&version);
-        revealed.version = version;
-        return If(read);
-      }
-      default: return Field::kUnknown;
-    }
-  });
-  // Stored credentials always have an id and data; an answer without them is another message.
-  if (!walked || revealed.id.empty() || revealed.data.Empty()) return Malformed();
+  const bool walked =
+      Walk(in, [&](std::uint32_t tag) { return ReadFieldOfReveal(in, tag, revealed); });
+  if (!walked || !IsWhole(revealed)) return Malformed();
   return revealed;
+}
+
+Outcome<std::vector<RevealedItem>> ReadRevealedItems(
+    google::protobuf::io::ZeroCopyInputStream& bytes) {
+  CodedInputStream in(&bytes);
+  std::vector<RevealedItem> items;
+  const bool walked = Walk(in, [&](std::uint32_t tag) {
+    if (tag != Bytes(v1::RevealManyResponse::kItemsFieldNumber)) return Field::kUnknown;
+    if (items.size() == kMaxRevealedItems) return Field::kMalformed;
+    return If(ReadItem(in, items.emplace_back()));
+  });
+  if (!walked || items.empty()) return Malformed();
+  return items;
 }
 
 Outcome<crypto::SecretBytes> ReadInjected(google::protobuf::io::ZeroCopyInputStream& bytes) {
@@ -250,36 +342,31 @@ Outcome<NewToken> ReadNewToken(google::protobuf::io::ZeroCopyInputStream& bytes)
 }
 
 crypto::SecretBytes RevealedAsJson(const Revealed& revealed) {
-  // Room for the worst case (\u00xx for each byte), so that the text is never moved: a moved
-  // string leaves its old bytes behind unwiped.
-  const std::size_t texts =
-      revealed.id.size() + revealed.authorized_for.size() + revealed.creator_id.size() +
-      revealed.creator_description.size() + revealed.created.size() + revealed.data.Bytes().Size() +
-      revealed.oauth_version.size() + revealed.app_key.size() + revealed.app_secret.Bytes().Size();
   std::string json;
-  json.reserve(6 * texts + 512);
-  json += "{\n  \"id\": ";
-  AppendJsonString(revealed.id, json);
-  json += ",\n  \"authorizedFor\": ";
-  AppendJsonString(revealed.authorized_for, json);
-  json += ",\n  \"creator\": {\"id\": ";
-  AppendJsonString(revealed.creator_id, json);
-  json += ", \"description\": ";
-  AppendJsonString(revealed.creator_description, json);
-  json += "},\n  \"created\": ";
-  AppendJsonString(revealed.created, json);
-  json += ",\n  \"#data\": ";
-  AppendJsonString(revealed.data.Bytes(), json);
-  json += ",\n  \"oauthVersion\": ";
-  AppendJsonString(revealed.oauth_version, json);
-  json += ",\n  \"appKey\": ";
-  AppendJsonString(revealed.app_key, json);
-  json += ",\n  \"#appSecret\": ";
-  AppendJsonString(revealed.app_secret.Bytes(), json);
-  json += "\n}\n";
-  auto bytes = crypto::SecretBytes::CopyOf(json);
-  crypto::Wipe(json);
-  return bytes;
+  json.reserve(RoomFor(revealed));
+  AppendEightKeys(revealed, {"{\n  ", ",\n  ", "\n}\n"}, json);
+  return TakeSecret(json);
+}
+
+crypto::SecretBytes ItemsAsJsonLines(std::span<const RevealedItem> items) {
+  std::size_t room = 0;
+  for (const RevealedItem& item : items) {
+    room += 6 * (item.id.size() + item.code.size()) + RoomFor(item.revealed);
+  }
+  std::string json;
+  json.reserve(room);
+  for (const RevealedItem& item : items) {
+    if (item.code.empty()) {
+      AppendEightKeys(item.revealed, {"{", ", ", "}\n"}, json);
+      continue;
+    }
+    json += "{\"id\": ";
+    AppendJsonString(item.id, json);
+    json += ", \"code\": ";
+    AppendJsonString(item.code, json);
+    json += "}\n";
+  }
+  return TakeSecret(json);
 }
 
 }  // namespace oauthvault::client

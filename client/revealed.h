@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,22 @@ struct Revealed {
 /// fields and any split of the input are fine; of a repeated field the last one counts (Protocol
 /// Buffers, "Encoding", "Last One Wins"). Errors: kCorrupt.
 Outcome<Revealed> ReadRevealed(google::protobuf::io::ZeroCopyInputStream& bytes);
+
+/// What one id of several came to.
+struct RevealedItem {
+  std::string id;
+  /// `NOT_FOUND` or `CORRUPT`; empty where the credentials are there.
+  std::string code;
+  Revealed revealed;
+};
+
+/// An answer has at most so many.
+inline constexpr std::size_t kMaxRevealedItems = 64;
+
+/// Reads a `RevealManyResponse` likewise. Errors: kCorrupt, also for an item that has both
+/// credentials and a code, or neither.
+Outcome<std::vector<RevealedItem>> ReadRevealedItems(
+    google::protobuf::io::ZeroCopyInputStream& bytes);
 
 /// The same for the configuration of an `InjectResponse`.
 Outcome<crypto::SecretBytes> ReadInjected(google::protobuf::io::ZeroCopyInputStream& bytes);
@@ -77,5 +95,8 @@ Outcome<NewToken> ReadNewToken(google::protobuf::io::ZeroCopyInputStream& bytes)
 /// The eight keys as JSON, in their order, two spaces of indent and a line's end: what
 /// `credentials reveal` prints. The data must be valid UTF-8, as the vault keeps it.
 crypto::SecretBytes RevealedAsJson(const Revealed& revealed);
+
+/// One such object a line, in the order of the items; for those that have a code, `id` and `code`.
+crypto::SecretBytes ItemsAsJsonLines(std::span<const RevealedItem> items);
 
 }  // namespace oauthvault::client

@@ -162,6 +162,7 @@ void AddTrustVerbs(CLI::App& identity, Session& session);
 void AddExplainVerb(CLI::App& app, Session& session);
 void AddTokenVerbs(CLI::App& app, Session& session);
 void AddCredentialsVerbs(CLI::App& app, Session& session);
+void AddWatchVerb(CLI::App& credentials, Session& session);
 void AddInjectVerb(CLI::App& app, Session& session);
 void AddEncryptVerb(CLI::App& app, Session& session);
 void AddRunVerb(CLI::App& app, Session& session);

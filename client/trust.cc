@@ -7,6 +7,14 @@ namespace {
 
 constexpr std::size_t kMaxCertificateFileSize = 16 * 1024;
 
+Outcome<std::string> CertificateIn(const std::string& file) {
+  auto pem = ReadBounded(file, {"certificate", "FILE", kMaxCertificateFileSize});
+  if (!pem) return Refuse(std::move(pem));
+  return pem->Expose([](std::span<const std::uint8_t> bytes) {
+    return std::string(bytes.begin(), bytes.end());
+  });
+}
+
 }  // namespace
 
 void AddTrustVerbs(CLI::App& identity, Session& session) {
@@ -23,12 +31,9 @@ void AddTrustVerbs(CLI::App& identity, Session& session) {
         {"add", "Believe a CA for components, runners or both of one trust domain",
          "oauthvault identity trust add spire-ca.pem --trust-domain prod.example --kind runner"},
         [given](Session& run) -> Outcome<void> {
-          auto pem = ReadBounded(given->file, {"certificate", "FILE", kMaxCertificateFileSize});
+          auto pem = CertificateIn(given->file);
           if (!pem) return Refuse(std::move(pem));
-          pem->Expose([&](std::span<const std::uint8_t> bytes) {
-            given->request.set_certificate_pem(reinterpret_cast<const char*>(bytes.data()),
-                                               bytes.size());
-          });
+          given->request.set_certificate_pem(std::move(*pem));
           for (auto& kind : given->kinds) given->request.add_kinds(std::move(kind));
           return run.Show(given->request);
         });
@@ -59,6 +64,33 @@ void AddTrustVerbs(CLI::App& identity, Session& session) {
          "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
         [request](Session& run) { return run.Do(*request, "removed the CA " + request->id()); });
     verb.add_option("ID", *request->mutable_id(), "As the list shows it")->required();
+  }
+  {
+    struct Given {
+      v1::RevokeKeyRequest request;
+      std::string file;
+    };
+    const auto given = std::make_shared<Given>();
+    CLI::App& verb = AddVerb(
+        noun, session,
+        {"revoke", "Believe a key no more, whoever signed it, from the next call on; for good",
+         "oauthvault identity trust revoke stolen-runner.pem"},
+        [given](Session& run) -> Outcome<void> {
+          auto pem = CertificateIn(given->file);
+          if (!pem) return Refuse(std::move(pem));
+          given->request.set_certificate_pem(std::move(*pem));
+          return run.Show(given->request);
+        });
+    verb.add_option("FILE", given->file, "A certificate of the key, PEM, or - for standard input")
+        ->required();
+  }
+  {
+    const auto request = NewRequest<v1::ListRevokedKeysRequest>();
+    AddVerb(noun, session,
+            {"revoked", "All keys that were revoked", "oauthvault identity trust revoked"},
+            [request](Session& run) {
+              return run.List(*request, {"key_sha256", "revoked_at_s", "revoked_by"});
+            });
   }
 }
 

@@ -22,7 +22,7 @@
 #include "oauthvault/v1/access.pb.h"
 #include "oauthvault/v1/accounts.pb.h"
 #include "oauthvault/v1/attempts.grpc.pb.h"
-#include "oauthvault/v1/credentials.pb.h"
+#include "oauthvault/v1/credentials.grpc.pb.h"
 #include "oauthvault/v1/operations.pb.h"
 #include "oauthvault/v1/tokens.pb.h"
 #include "oauthvault/v1/registry.pb.h"
@@ -44,10 +44,16 @@ constexpr std::chrono::seconds kDefaultDeadline{60};
 /// How soon gRPC itself tries to connect again after a failure.
 constexpr int kMinReconnectMs = 100;
 constexpr int kMaxReconnectMs = 2000;
+/// Whether a daemon that says nothing is still there is asked this often while a call waits, and it
+/// must answer in time: nobody else would notice for a stream. The daemon allows a ping each 30 s.
+constexpr int kKeepaliveMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
 
 constexpr std::string_view kCodeKey = "oauthvault-code";
 constexpr const char* kRequestIdKey = "x-request-id";
 constexpr Method kReveal{"/oauthvault.v1.Credentials/Reveal", Repeat::kWhenTheConnectionBreaks};
+constexpr Method kRevealMany{"/oauthvault.v1.Credentials/RevealMany",
+                             Repeat::kWhenTheConnectionBreaks};
 constexpr Method kInject{"/oauthvault.v1.Credentials/Inject", Repeat::kWhenTheConnectionBreaks};
 constexpr Method kAddSlot{"/oauthvault.v1.Operations/AddSlot", Repeat::kNever};
 constexpr Method kIssueToken{"/oauthvault.v1.Tokens/Issue", Repeat::kNever};
@@ -339,6 +345,9 @@ Outcome<Vault> Vault::Connect(const Options& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinReconnectMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // as many as that makes
   // Two Vaults of one process do not share a connection: each has its own identity and life.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   wire->channel = grpc::CreateCustomChannel(target, credentials, arguments);
@@ -352,6 +361,14 @@ Outcome<Revealed> Vault::Reveal(const CredentialsName& name) {
   request.set_component(name.component);
   request.set_id(name.id);
   return wire_->SendForSecret(kReveal, request, ReadRevealed);
+}
+
+Outcome<std::vector<RevealedItem>> Vault::RevealMany(const CredentialsNames& names) {
+  v1::RevealManyRequest request;
+  request.set_project(names.project);
+  request.set_component(names.component);
+  request.mutable_ids()->Assign(names.ids.begin(), names.ids.end());
+  return wire_->SendForSecret(kRevealMany, request, ReadRevealedItems);
 }
 
 Outcome<crypto::SecretBytes> Vault::Inject(const Recipient& recipient,
@@ -416,6 +433,24 @@ Outcome<void> Vault::Watch(const v1::WatchAttemptRequest& request, std::stop_tok
   if (ended || stop.stop_requested()) return {};
   if (status.ok()) return Refuse(Code::kUnavailable, "the daemon ended the watch");
   return std::unexpected<Failure>(wire_->Translate(status, call, kWatchLifetime));
+}
+
+Outcome<void> Vault::WatchCredentials(
+    const v1::WatchCredentialsRequest& request, std::stop_token stop,
+    const std::function<bool(const v1::CredentialsEvent&)>& seen) {
+  grpc::ClientContext call;  // without a deadline: it lasts as long as somebody wants to know
+  call.AddMetadata(kRequestIdKey, NewRequestId());
+  const std::stop_callback cancel(stop, [&call] { call.TryCancel(); });
+  const auto stub = v1::Credentials::NewStub(wire_->channel);
+  const auto stream = stub->Watch(&call, request);
+  v1::CredentialsEvent event;
+  bool ended = false;
+  while (!ended && stream->Read(&event)) ended = !seen(event);
+  if (ended) call.TryCancel();
+  const grpc::Status status = stream->Finish();
+  if (ended || stop.stop_requested()) return {};
+  if (status.ok()) return Refuse(Code::kUnavailable, "the daemon ended the watch of credentials");
+  return std::unexpected<Failure>(wire_->Translate(status, call, {}));
 }
 
 void WipeSecrets(v1::StoreRequest& request) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "client/failure.h"
 #include "client/methods.h"
@@ -20,7 +21,9 @@ namespace google::protobuf {
 class MessageLite;
 }
 namespace oauthvault::v1 {
+class CredentialsEvent;
 class WatchAttemptRequest;
+class WatchCredentialsRequest;
 }
 
 namespace oauthvault::client {
@@ -47,6 +50,13 @@ struct CredentialsName {
   std::string project;
   std::string component;
   std::string id;
+};
+
+/// Which of one project and component: 1 to 64 ids, each once.
+struct CredentialsNames {
+  std::string project;
+  std::string component;
+  std::vector<std::string> ids;
 };
 
 /// For whom a configuration is filled in.
@@ -104,6 +114,10 @@ class Vault {
   /// into `Revealed`; no generated message and no std::string ever holds them.
   Outcome<Revealed> Reveal(const CredentialsName& name);
 
+  /// Several in one call, at most 256 KiB in all (kExhausted): one item for each id, in their
+  /// order. What is not found, or damaged, is so in its own item. Wiped as in `Reveal`.
+  Outcome<std::vector<RevealedItem>> RevealMany(const CredentialsNames& names);
+
   /// A component's configuration (a JSON object of at most 240 KiB) with the credentials that it
   /// names in place and its sealed values opened. Request and answer are wiped as in `Reveal`.
   Outcome<crypto::SecretBytes> Inject(const Recipient& recipient,
@@ -150,6 +164,14 @@ class Vault {
                       const std::function<bool(const v1::Attempt&)>& seen);
 
   static constexpr std::chrono::seconds kWatchLifetime{120};
+
+  /// Calls `seen` with what the credentials of a pair are, and with each change, in the caller's
+  /// thread, until `seen` returns false, `stop` is asked for, or the stream ends: kUnavailable (the
+  /// daemon stops, or the connection is an hour old) and kExhausted (too many changes waited),
+  /// after which watching again begins with the present state and loses nothing; or as the daemon
+  /// says.
+  Outcome<void> WatchCredentials(const v1::WatchCredentialsRequest& request, std::stop_token stop,
+                                 const std::function<bool(const v1::CredentialsEvent&)>& seen);
 
  private:
   struct Wire;

@@ -3,12 +3,14 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
 #include <utility>
 
+#include "crypto/aead.h"
 #include "crypto/durable_file.h"
 #include "crypto/fields.h"
 #include "crypto/keys_file.h"
@@ -161,14 +163,24 @@ struct Keyring::State {
     return found == versions->second.end() ? nullptr : found->second;
   }
 
-  // A tag of a row key.
-  std::vector<std::uint8_t> RowTag(std::string_view label, std::uint8_t table,
-                                   std::span<const std::string_view> names,
-                                   std::size_t size) const {
+  // Writes a tag of a row key.
+  void TagInto(std::string_view label, std::uint8_t table,
+               std::initializer_list<std::string_view> names, std::span<const std::string> rest,
+               MutableView tag) const {
     const auto number = LittleEndian(table);
-    std::vector<std::string_view> fields{label, AsField(number)};
-    fields.insert(fields.end(), names.begin(), names.end());
-    return KeyedHash(named[kIndex], fields, size);
+    std::array<std::string_view, 8> few;
+    std::vector<std::string_view> many;
+    const std::size_t count = 2 + names.size() + rest.size();
+    if (count > few.size()) many.resize(count);
+    const std::span<std::string_view> fields = many.empty() ? std::span(few).first(count) : many;
+    fields[0] = label;
+    fields[1] = AsField(number);
+    const auto behind = std::ranges::copy(names, fields.begin() + 2).out;
+    std::ranges::copy(rest, behind);
+    // libsodium documents BLAKE2b for 16 bytes at least; a shorter tag is the begin of that.
+    std::array<std::uint8_t, 16> hash{};
+    HashInto(named[kIndex], fields, hash);
+    std::ranges::copy(std::span(hash).first(tag.size()), tag.begin());
   }
 
   // A new vault with one slot; nobody else has the state yet.
@@ -461,15 +473,14 @@ Result<RemovedOwner> Keyring::RemoveOwner(const Owner& owner) {
 }
 
 RowKey Keyring::KeyOf(std::uint8_t table, const RowNames& names) const {
-  std::vector<std::string_view> all{names.project, names.component};
-  all.insert(all.end(), names.rest.begin(), names.rest.end());
-  const std::span<const std::string_view> fields(all);
-  std::vector<std::uint8_t> bytes{table};
-  Append(bytes, state_->RowTag(kRowProjectLabel, table, fields.first(1), kProjectTagSize));
-  Append(bytes, state_->RowTag(kRowPairLabel, table, fields.first(2), kPairTagSize));
-  Append(bytes, state_->RowTag(kRowNamesLabel, table, fields, kNamesTagSize));
   RowKey key;
-  std::ranges::copy(bytes, key.bytes.begin());
+  const MutableView bytes(key.bytes);
+  bytes[0] = table;
+  state_->TagInto(kRowProjectLabel, table, {names.project}, {}, bytes.subspan(1, kProjectTagSize));
+  state_->TagInto(kRowPairLabel, table, {names.project, names.component}, {},
+                  bytes.subspan(1 + kProjectTagSize, kPairTagSize));
+  state_->TagInto(kRowNamesLabel, table, {names.project, names.component}, names.rest,
+                  bytes.last(kNamesTagSize));
   return key;
 }
 
@@ -477,11 +488,12 @@ std::vector<std::uint8_t> Keyring::PrefixOf(std::uint8_t table, std::string_view
                                             std::string_view component) const {
   std::vector<std::uint8_t> prefix{table};
   if (project.empty()) return prefix;
-  const std::array names{project, component};
-  const std::span<const std::string_view> fields(names);
-  Append(prefix, state_->RowTag(kRowProjectLabel, table, fields.first(1), kProjectTagSize));
+  prefix.resize(1 + kProjectTagSize);
+  state_->TagInto(kRowProjectLabel, table, {project}, {}, MutableView(prefix).subspan(1));
   if (component.empty()) return prefix;
-  Append(prefix, state_->RowTag(kRowPairLabel, table, fields, kPairTagSize));
+  prefix.resize(1 + kProjectTagSize + kPairTagSize);
+  state_->TagInto(kRowPairLabel, table, {project, component}, {},
+                  MutableView(prefix).subspan(1 + kProjectTagSize));
   return prefix;
 }
 

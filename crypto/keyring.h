@@ -38,6 +38,8 @@ struct RowNames {
   std::string project;            ///< empty where the table has none
   std::string component;          ///< empty where the table has none
   std::vector<std::string> rest;  ///< the other names, in the table's order
+
+  bool operator==(const RowNames&) const = default;
 };
 
 /// How much the keys file holds, for a status page.

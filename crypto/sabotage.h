@@ -17,6 +17,7 @@ enum class Sabotage : std::uint8_t {
   kNoSummary,          ///< `no-summary`: a check does not compare what rows come to
   kReplyBeforeCommit,  ///< `reply-before-commit`: a write is acknowledged before it is durable
   kReplyBeforeAudit,   ///< `reply-before-audit`: a line counts before it is durable
+  kSendBeforeAudit,    ///< `send-before-audit`: the same, of what is sent to Rivery only
   kNoMacCheck,         ///< `no-mac-check`: a line of the trail verifies whatever its MAC
   kNoCheckpointCheck,  ///< `no-checkpoint-check`: a verification passes checkpoints over
   kNoReserve,          ///< `no-reserve`: a full disk refuses revocations, too
@@ -34,6 +35,10 @@ enum class Sabotage : std::uint8_t {
   kAnyPeerName,        ///< `any-peer-name`: a caller is any name that its certificate holds
   kNoDenyList,         ///< `no-deny-list`: revoked certificates are let in
   kUncheckedPair,      ///< `unchecked-pair`: a staged server certificate is not checked
+  // Parts of a reveal that tests/bench leaves out, to show what each costs.
+  kNoLine,      ///< `no-line`: what is allowed leaves no line
+  kNoOpening,   ///< `no-opening`: secrets are given as the memory was, and not opened
+  kNoDecision,  ///< `no-decision`: every caller may do everything
 };
 
 #ifdef OAUTHVAULT_SABOTAGE

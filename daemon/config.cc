@@ -149,6 +149,9 @@ const std::vector<Setting>& Settings() {
       {"custody.kept_versions", Form::kNumber, "former versions of credentials that are kept",
        NumberSetting<std::uint32_t>(
            0, 100, [](Config& c) -> std::uint32_t& { return c.custody.kept_versions; })},
+      {"identities.kept_days", Form::kNumber, "days that identities stay listed behind their end",
+       NumberSetting<std::uint32_t>(
+           1, 3650, [](Config& c) -> std::uint32_t& { return c.identities.kept_days; })},
       {"edge.max_connections", Form::kNumber, "TCP connections at one time",
        NumberSetting<std::uint32_t>(
            1, 100'000, [](Config& c) -> std::uint32_t& { return c.edge.max_connections; })},
@@ -212,6 +215,12 @@ const std::vector<Setting>& Settings() {
       {"rivery.allow_private", Form::kFlag, "Rivery accounts at private addresses",
        [](const std::string& text, Config& config) {
          return SetBool(text, config.rivery.allow_private);
+       }},
+      {"rivery.ca_file", Form::kText,
+       "PEM of the CAs that Rivery's certificate may come from; empty: the system's",
+       [](const std::string& text, Config& config) {
+         config.rivery.ca_file = text;
+         return std::string();
        }},
       {"rivery.calls_per_minute", Form::kNumber, "calls to Rivery in any minute, for each account",
        NumberSetting<std::uint32_t>(
@@ -321,8 +330,8 @@ std::expected<void, std::string> ReadTable(const toml::table& table, const std::
   for (const auto& [name, node] : table) {
     const std::string key = prefix + std::string(name.str());
     if (const toml::table* inner = node.as_table()) {
-      if (key == "store" || key == "custody" || key == "edge" || key == "http" || key == "tls" ||
-          key == "rivery" || key == "rivery.routes") {
+      if (key == "store" || key == "custody" || key == "identities" || key == "edge" ||
+          key == "http" || key == "tls" || key == "rivery" || key == "rivery.routes") {
         if (auto read = ReadTable(*inner, key + ".", source, config); !read) return read;
         continue;
       }

@@ -39,6 +39,10 @@ struct Config {
   } custody;
 
   struct {
+    std::uint32_t kept_days = 30;
+  } identities;
+
+  struct {
     std::uint32_t max_connections = 1000;
     std::uint32_t max_connections_per_address = 256;
     std::uint32_t max_handshakes = 256;
@@ -64,6 +68,8 @@ struct Config {
   struct {
     bool allow_loopback = false;
     bool allow_private = false;
+    /// CAs that are trusted for Rivery, PEM; empty: the system's.
+    std::string ca_file;
     std::uint32_t calls_per_minute = 15;
     std::uint32_t poll_interval_ms = 4000;
     std::uint32_t retry_interval_ms = 5000;

@@ -19,6 +19,7 @@
 #include "crypto/locked_memory.h"
 #include "daemon/audit/trail.h"
 #include "daemon/config.h"
+#include "daemon/custody/changes.h"
 #include "daemon/ending.h"
 #include "daemon/hardening.h"
 #include "daemon/http/edge.h"
@@ -58,10 +59,10 @@
 #include "daemon/rpc/trust_service.h"
 #include "daemon/rpc/workers.h"
 #include "daemon/sealed_phase.h"
-#include "daemon/sealing.h"
 #include "daemon/store_check.h"
 #include "daemon/upkeep/anchor.h"
 #include "daemon/upkeep/check.h"
+#include "daemon/upkeep/pruner.h"
 #include "daemon/upkeep/restore.h"
 #include "daemon/upkeep/rewrapper.h"
 #include "daemon/upkeep/shredding.h"
@@ -216,9 +217,12 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
     return std::unexpected(std::move(finished.error()));
   }
   upkeep::Rewrapper rewrapper(store, keyring, NowS);
+  upkeep::Pruner pruner(**identities, std::chrono::days(config.identities.kept_days),
+                        [&trail] { return (*trail)->HasRoom(); }, NowS);
 
   const rivery::Reach reach{config.rivery.allow_loopback, config.rivery.allow_private};
-  const rivery::Client client(RoutesOf(config), rivery::Limits{}, reach);
+  const rivery::Client client(RoutesOf(config), rivery::Limits{}, reach,
+                              config.rivery.ca_file);
   rivery::Rate rate(config.rivery.calls_per_minute);
   rivery::AttemptSettings attempt_settings;
   attempt_settings.poll_interval = std::chrono::milliseconds(config.rivery.poll_interval_ms);
@@ -236,6 +240,7 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   propagation_settings.first_pause = std::chrono::milliseconds(config.rivery.update_pause_ms);
   rivery::Propagation propagation(connections, store, **grants, read_principal,
                                   propagation_settings, NowS);
+  custody::Changes changes(store);
   rivery::Catalogue catalogue(client, rate,
                               {std::chrono::seconds(config.rivery.catalogue_max_age_s),
                                config.rivery.allow_unchecked});
@@ -255,7 +260,7 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
                                         **identities, **trusts);
   rpc::TrustService trust_service(edge, call_workers, store, **trusts);
   rpc::CredentialsService credentials_service(edge, call_workers, keyring, store,
-                                              {config.custody.kept_versions});
+                                              {config.custody.kept_versions}, changes, ticker);
   rpc::AccountsService accounts_service(edge, call_workers, rivery_workers, store, client,
                                         rate, catalogue, reach);
   rpc::AttemptsService attempts_service(edge, call_workers, rivery_workers, store, attempts,
@@ -293,8 +298,7 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   http.gauges.daemon_certificate_expires_at_s = [&door = **door_certificate] {
     return door.ExpiresAtS();
   };
-  http::Vault http_vault{store, tokens, **trail, NowS, SealingOf(keyring, store),
-                         {config.custody.kept_versions}};
+  http::Vault http_vault{keyring, store, tokens, **trail, NowS, {config.custody.kept_versions}};
   const http::Edge http_edge(&http_vault, http.calls, http.gauges);
   auto http_server = ServeHttp(http.listener, http_edge);
   if (!http_server) return std::unexpected(std::move(http_server.error()));
@@ -303,6 +307,7 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   }
   if (auto started = attempts.Start(); !started) return Refuse(std::move(started), kAboutStore);
   propagation.Start();
+  pruner.Start();
   std::optional<CheckBehind> behind;
   if (config.fsck == Config::Fsck::kBehind) {
     behind.emplace(config, keyring, alone, last_check);
@@ -333,12 +338,14 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
     last_resort.emplace(patience + kStopGrace, EndProcess(config.socket));
   }
   operations_service.BreakOff();
+  changes.End();
   liveness.reset();
   http_server->reset();
   (*server)->Stop(patience);
   attempts.Stop();
   propagation.Stop();
   rewrapper.Stop();
+  pruner.Stop();
   return sealing ? OpenEnd::kSealed : OpenEnd::kStopped;
 }
 

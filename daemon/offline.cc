@@ -342,11 +342,12 @@ class Lock {
 void Print(const upkeep::Restored& restored, bool present) {
   std::printf("oauthvaultd: restored; epoch %llu\n",
               static_cast<unsigned long long>(restored.position.epoch));
-  std::printf("  revoked again: %llu grants, %llu identities, %llu CAs outside; shredded again: "
-              "%llu projects\n",
+  std::printf("  revoked again: %llu grants, %llu identities, %llu CAs outside, %llu keys; "
+              "shredded again: %llu projects\n",
               static_cast<unsigned long long>(restored.grants_revoked),
               static_cast<unsigned long long>(restored.identities_revoked),
               static_cast<unsigned long long>(restored.anchors_removed),
+              static_cast<unsigned long long>(restored.keys_revoked),
               static_cast<unsigned long long>(restored.projects_shredded));
   std::printf("  tokens revoked: %llu; issue new ones\n",
               static_cast<unsigned long long>(restored.tokens_revoked));

@@ -43,12 +43,14 @@ std::expected<void, Refusal> CheckBefore(const Config& config, const crypto::Key
 CheckBehind::CheckBehind(const Config& config, const crypto::Keyring& keyring, std::mutex& alone,
                          upkeep::LastCheck& last_check)
     : thread_([this, &config, &keyring, &alone, &last_check] {
-        const std::lock_guard lock(alone);
+        std::unique_lock lock(alone);
         last_check.Begin();
         auto checked = upkeep::RunLiveCheck(
             config.StoreFolder(), config.KeysFile(), keyring,
             upkeep::CheckPatience(config.store.map_size_mib << 20),
             [this] { return stopping_.load(); });
+        // Whoever sees that it is done may ask for the next check, or for a backup, at once.
+        lock.unlock();
         last_check.End(checked, NowS());
         if (!checked) {
           spdlog::error("the check behind has failed: {}", checked.error().GetText());

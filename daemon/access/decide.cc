@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "crypto/sabotage.h"
+
 namespace oauthvault::access {
 namespace {
 
@@ -221,7 +223,8 @@ const Scope* GrantTable::RuleFor(const Principal& principal, Right right,
 
 Result<Permit> Decide(const Principal& principal, Right right, const Scope& scope,
                       const GrantTable& grants) {
-  if (!HasByItself(principal.GetKind(), right) && !grants.Allows(principal, right, scope)) {
+  if (!crypto::IsSabotaged(crypto::Sabotage::kNoDecision) &&
+      !HasByItself(principal.GetKind(), right) && !grants.Allows(principal, right, scope)) {
     return Fail(Code::kDenied, "the caller may not do this");
   }
   return Permit(principal, right, scope);

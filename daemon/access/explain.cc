@@ -10,7 +10,7 @@ namespace {
 constexpr std::array<ObstacleWords, 15> kWords = {{
     {"not_vouched", "no CA that is believed may vouch for this principal",
      "bind its CA to the trust domain and the kind: oauthvault identity trust add"},
-    {"no_certificate", "no certificate was issued for this principal",
+    {"no_certificate", "the vault lists no certificate of this principal",
      "issue one: oauthvault identity issue"},
     {"expired", "the certificates of this principal have ended",
      "issue a new one: oauthvault identity issue, or identity renew as an admin"},

@@ -10,6 +10,7 @@
 
 #include "crypto/hex.h"
 #include "crypto/sealed.h"
+#include "daemon/audit/sha256.h"
 
 namespace oauthvault::audit {
 namespace {
@@ -49,9 +50,11 @@ std::string OriginOf(const crypto::SecretBytes& audit_key) {
   return std::string(kOriginStart) + crypto::HexOf(id);
 }
 
-// Calls `use` with the pair that the seed makes, and wipes its secret half.
+// Calls `use` with the pair that is made from the audit key, and wipes its secret half.
 template <class Use>
-auto WithPair(const crypto::SecretBytes& seed, Use use) {
+auto WithPair(const crypto::SecretBytes& audit_key, Use use) {
+  constexpr std::array<std::string_view, 1> kLabel = {"oauthvault/audit/checkpoint"};
+  const crypto::SecretBytes seed = crypto::DeriveKey(audit_key, kLabel);
   std::array<std::uint8_t, crypto_sign_PUBLICKEYBYTES> public_key{};
   crypto::SecretBytes secret_key(crypto_sign_SECRETKEYBYTES);
   return secret_key.Fill([&](std::span<std::uint8_t> secret) {
@@ -103,8 +106,7 @@ CheckpointKey::CheckpointKey(std::string origin, const PublicKey& key)
   named.push_back('\n');
   named.push_back(kEd25519);
   named.insert(named.end(), key_.begin(), key_.end());
-  TreeHash hash{};
-  crypto_hash_sha256(hash.data(), named.data(), named.size());
+  const Sha256Hash hash = Sha256(std::nullopt, {named});
   std::copy_n(hash.begin(), digits_.size(), digits_.begin());
 }
 
@@ -168,10 +170,9 @@ Result<Checkpoint> CheckpointKey::Open(std::string_view note) const {
 }
 
 CheckpointSigner::CheckpointSigner(const crypto::SecretBytes& audit_key)
-    : seed_(crypto::DeriveKey(audit_key,
-                              std::array<std::string_view, 1>{"oauthvault/audit/checkpoint"})),
+    : audit_key_(audit_key),
       public_(OriginOf(audit_key),
-              WithPair(seed_, [](const auto& public_key, const std::uint8_t*) {
+              WithPair(audit_key, [](const auto& public_key, const std::uint8_t*) {
                 return public_key;
               })) {}
 
@@ -180,7 +181,7 @@ std::string CheckpointSigner::Sign(const MerkleTree& tree) const {
                            Base64(tree.Root()) + "\n";
   Bytes signature(public_.digits_.size() + crypto_sign_BYTES);
   std::ranges::copy(public_.digits_, signature.begin());
-  WithPair(seed_, [&](const auto&, const std::uint8_t* secret_key) {
+  WithPair(audit_key_, [&](const auto&, const std::uint8_t* secret_key) {
     crypto_sign_detached(signature.data() + public_.digits_.size(), nullptr,
                          reinterpret_cast<const std::uint8_t*>(body.data()), body.size(),
                          secret_key);

@@ -48,7 +48,7 @@ class CheckpointKey {
 };
 
 /// The secret half, made from the audit key, which survives a rotation of the root. Whoever has the
-/// audit key can sign. Threads: any.
+/// audit key can sign. It is made for each signature and wiped after it. Threads: any.
 class CheckpointSigner {
  public:
   /// `audit_key` is 32 bytes.
@@ -58,7 +58,7 @@ class CheckpointSigner {
   std::string Sign(const MerkleTree& tree) const;
 
  private:
-  crypto::SecretBytes seed_;
+  const crypto::SecretBytes& audit_key_;
   CheckpointKey public_;
 };
 

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <bit>
 #include <utility>
+
 #include "crypto/hex.h"
+#include "daemon/audit/sha256.h"
 
 namespace oauthvault::audit {
 namespace {
@@ -15,12 +17,7 @@ constexpr std::uint8_t kLeaf = 0x00;
 constexpr std::uint8_t kNode = 0x01;
 
 TreeHash NodeHash(const TreeHash& left, const TreeHash& right) {
-  std::array<std::uint8_t, 1 + 2 * std::tuple_size_v<TreeHash>> bytes{kNode};
-  std::ranges::copy(left, bytes.begin() + 1);
-  std::ranges::copy(right, bytes.begin() + 1 + left.size());
-  TreeHash hash{};
-  crypto_hash_sha256(hash.data(), bytes.data(), bytes.size());
-  return hash;
+  return Sha256(kNode, {left, right});
 }
 
 // "Let k be the largest power of two smaller than n."
@@ -58,14 +55,7 @@ std::optional<TreeHash> TreeHashOf(std::string_view hex) {
 }
 
 TreeHash LeafHash(std::string_view line) {
-  crypto_hash_sha256_state state;
-  crypto_hash_sha256_init(&state);
-  crypto_hash_sha256_update(&state, &kLeaf, 1);
-  crypto_hash_sha256_update(&state, reinterpret_cast<const std::uint8_t*>(line.data()),
-                            line.size());
-  TreeHash hash{};
-  crypto_hash_sha256_final(&state, hash.data());
-  return hash;
+  return Sha256(kLeaf, {{reinterpret_cast<const std::uint8_t*>(line.data()), line.size()}});
 }
 
 std::optional<MerkleTree> MerkleTree::From(std::uint64_t size, std::vector<TreeHash> peaks) {
@@ -90,12 +80,8 @@ void MerkleTree::Add(const TreeHash& leaf) {
 }
 
 TreeHash MerkleTree::Root() const {
-  TreeHash root{};
-  if (peaks_.empty()) {
-    crypto_hash_sha256(root.data(), nullptr, 0);
-    return root;
-  }
-  root = peaks_.back();
+  if (peaks_.empty()) return Sha256(std::nullopt, {});
+  TreeHash root = peaks_.back();
   for (std::size_t i = peaks_.size() - 1; i > 0; --i) root = NodeHash(peaks_[i - 1], root);
   return root;
 }

@@ -1,12 +1,11 @@
 #include "daemon/audit/tally.h"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <initializer_list>
 #include <span>
+
+#include "daemon/audit/sha256.h"
 
 namespace oauthvault::audit {
 namespace {
@@ -26,22 +25,12 @@ Bytes BytesOf(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
-TreeHash HashOf(std::uint8_t kind, std::initializer_list<Bytes> parts) {
-  crypto_hash_sha256_state state;
-  crypto_hash_sha256_init(&state);
-  crypto_hash_sha256_update(&state, &kind, 1);
-  for (const Bytes& part : parts) crypto_hash_sha256_update(&state, part.data(), part.size());
-  TreeHash hash{};
-  crypto_hash_sha256_final(&state, hash.data());
-  return hash;
-}
-
 TreeHash Joined(const TreeHash& left, const TreeHash& right) {
   if (left == kNothing && right == kNothing) return kNothing;
-  return HashOf(kNode, {left, right});
+  return Sha256(kNode, {left, right});
 }
 
-TreeHash TagOf(std::string_view project) { return HashOf(kTag, {BytesOf(project)}); }
+TreeHash TagOf(std::string_view project) { return Sha256(kTag, {BytesOf(project)}); }
 
 std::uint32_t SlotOf(const TreeHash& tag) {
   return (std::uint32_t{tag[0]} << 24) | (std::uint32_t{tag[1]} << 16) |
@@ -53,7 +42,7 @@ TallyEntry EntryFor(const TreeHash& tag, const ProjectLines& lines) {
   for (std::size_t i = 0; i < count.size(); ++i) {
     count[i] = static_cast<std::uint8_t>(lines.count >> (8 * (count.size() - 1 - i)));
   }
-  return {tag, HashOf(kEntry, {tag, count, lines.chained})};
+  return {tag, Sha256(kEntry, {tag, count, lines.chained})};
 }
 
 // The entries of one slot, ascending.
@@ -64,7 +53,7 @@ TreeHash SlotHash(std::span<const TallyEntry> entries) {
     bytes.insert(bytes.end(), entry.tag.begin(), entry.tag.end());
     bytes.insert(bytes.end(), entry.digest.begin(), entry.digest.end());
   }
-  return HashOf(kSlot, {bytes});
+  return Sha256(kSlot, {bytes});
 }
 
 // The root of what is below a node that has so many levels under it.
@@ -83,7 +72,7 @@ TreeHash Below(std::span<const TallyEntry> entries, unsigned level) {
 
 void ProjectLines::Add(std::string_view line) {
   const TreeHash leaf = LeafHash(line);
-  chained = HashOf(kChained, {chained, leaf});
+  chained = Sha256(kChained, {chained, leaf});
   ++count;
 }
 

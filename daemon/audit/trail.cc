@@ -349,8 +349,14 @@ std::optional<Error> Trail::Enqueue(std::vector<Entry> entries, Done& done, std:
 }
 
 void Trail::Record(Entry entry, Done done) {
-  if (crypto::IsSabotaged(crypto::Sabotage::kReplyBeforeAudit) &&
-      entry.outcome == Outcome::kAllowed) {
+  if (crypto::IsSabotaged(crypto::Sabotage::kNoLine) && entry.outcome == Outcome::kAllowed) {
+    return done(MakeRecorded(LastSequence()));
+  }
+  // Whatever leaves to Rivery asks for the right to connect.
+  const bool counts_early = crypto::IsSabotaged(crypto::Sabotage::kReplyBeforeAudit) ||
+                            (crypto::IsSabotaged(crypto::Sabotage::kSendBeforeAudit) &&
+                             entry.right == "connect");
+  if (counts_early && entry.outcome == Outcome::kAllowed) {
     done(MakeRecorded(LastSequence()));
     done = [](Result<Recorded>) {};
   }
@@ -359,6 +365,27 @@ void Trail::Record(Entry entry, Done done) {
   std::vector<Entry> entries;
   entries.push_back(std::move(entry));
   if (auto refused = Enqueue(std::move(entries), done, places)) {
+    done(std::unexpected(std::move(*refused)));
+  }
+}
+
+void Trail::RecordTogether(std::vector<Entry> entries, AllDone all_done) {
+  const std::size_t count = entries.size();
+  // They are taken together, so the last one's number gives those of the others.
+  Done done = [count, all_done = std::move(all_done)](Result<Recorded> last) mutable {
+    if (!last) return all_done(Fail(std::move(last)));
+    std::vector<Recorded> all;
+    all.reserve(count);
+    for (std::size_t behind = count; behind-- > 0;) {
+      all.push_back(MakeRecorded(last->Sequence() - behind));
+    }
+    all_done(std::move(all));
+  };
+  if (crypto::IsSabotaged(crypto::Sabotage::kReplyBeforeAudit)) {
+    done(MakeRecorded(LastSequence()));
+    done = [](Result<Recorded>) {};
+  }
+  if (auto refused = Enqueue(std::move(entries), done, kMaxWaitingLines)) {
     done(std::unexpected(std::move(*refused)));
   }
 }

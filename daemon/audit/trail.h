@@ -156,6 +156,12 @@ class Trail {
   /// The same for callers that may wait.
   Result<Recorded> RecordAndWait(Entry entry);
 
+  /// Records the entries of one decision, 1 to kMaxWaitingLines, none of them a denial: they stand
+  /// behind each other, and become durable with one write and one sync, all of them or none. `done`
+  /// gets a proof for each, in their order. Otherwise as Record.
+  using AllDone = std::move_only_function<void(Result<std::vector<Recorded>>)>;
+  void RecordTogether(std::vector<Entry> entries, AllDone done);
+
   /// Records a denial, within what its principal may cause (denial_limit.h): beyond that `done` is
   /// called at once, and one line tells how many there were. Errors: as Record.
   using DenialDone = std::move_only_function<void(Result<void>)>;

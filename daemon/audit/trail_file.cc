@@ -96,15 +96,15 @@ FileCalls FileCalls::System() {
   };
 }
 
-TrailFile::TrailFile(const std::filesystem::path& folder, const crypto::SecretBytes& audit_key,
+TrailFile::TrailFile(const std::filesystem::path& folder, crypto::SecretBytes audit_key,
                      Trail::Clock clock, FileCalls calls, TrailLimits limits)
     : folder_(folder),
       path_(folder / kTrailFileName),
-      audit_key_(audit_key.Clone()),
+      audit_key_(std::move(audit_key)),
       clock_(std::move(clock)),
       calls_(std::move(calls)),
       limits_(limits),
-      signer_(audit_key) {
+      signer_(audit_key_) {
   end_.hash = kNoPrevious;
 }
 
@@ -119,8 +119,10 @@ Result<std::unique_ptr<TrailFile>> TrailFile::Open(const std::filesystem::path& 
   if (!std::filesystem::is_directory(folder, ignored)) {
     return Fail(Code::kInvalid, "the audit folder is no folder", Subject::Path(folder.string()));
   }
-  std::unique_ptr<TrailFile> trail(
-      new TrailFile(folder, audit_key, std::move(clock), std::move(calls), limits));
+  auto own_key = audit_key.CloneKey();
+  if (!own_key) return Fail(std::move(own_key));
+  std::unique_ptr<TrailFile> trail(new TrailFile(folder, *std::move(own_key), std::move(clock),
+                                                 std::move(calls), limits));
   struct stat at_path {};
   if (::lstat(trail->path_.c_str(), &at_path) != 0 && errno == ENOENT) {
     auto closed = ClosedSegments(folder);

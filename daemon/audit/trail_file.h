@@ -86,7 +86,7 @@ class TrailFile {
   const CheckpointSigner& Signer() const { return signer_; }
 
  private:
-  TrailFile(const std::filesystem::path& folder, const crypto::SecretBytes& audit_key,
+  TrailFile(const std::filesystem::path& folder, crypto::SecretBytes audit_key,
             Trail::Clock clock, FileCalls calls, TrailLimits limits);
 
   Result<std::shared_ptr<OpenFile>> OpenLocked(const std::filesystem::path& path,

@@ -8,6 +8,7 @@
 
 #include "daemon/custody/document.h"
 #include "daemon/custody/json_text.h"
+#include "daemon/registry/projects.h"
 #include "storage/utf8.h"
 
 namespace oauthvault::custody {
@@ -47,10 +48,8 @@ Result<ValueContext> Prepare(const access::Permit& permit, const SealFor& to,
   }
   auto pair = permit.Where().AsPair();
   if (!pair) return Fail(std::move(pair));
-  auto tenant = store.Get<storage::Project>(storage::Project::Names(pair->project));
-  if (!tenant) return Fail(std::move(tenant));
-  if (tenant->row.shredding_at_s != 0) {
-    return Fail(Code::kNotFound, "the project to seal for is being shredded", pair->project);
+  if (auto open = registry::ExpectOpenProject(pair->project, store); !open) {
+    return Fail(std::move(open));
   }
   auto registered = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!registered) return Fail(std::move(registered));

@@ -1,27 +1,94 @@
 #include "daemon/custody/kept.h"
 
+#include <optional>
 #include <utility>
 
 namespace oauthvault::custody {
+
+namespace {
+
+using SharedComponent = std::shared_ptr<const storage::Stored<storage::Component>>;
+
+// Whether their app secret, if they have any, is the component's.
+bool LookToTheComponent(const storage::Stored<storage::Credentials>& credentials) {
+  return !credentials.row.foreign_client && !credentials.sealed.Has(crypto::Part::kAppSecret);
+}
+
+// Null where it is not registered any more.
+Result<SharedComponent> FindComponent(const storage::Store& store, const ComponentId& id) {
+  auto registered = store.Find<storage::Component>(storage::Component::Names(id));
+  if (!registered) return Fail(std::move(registered));
+  if (!*registered) return nullptr;
+  return std::make_shared<const storage::Stored<storage::Component>>(std::move(**registered));
+}
+
+Kept KeptWith(storage::Stored<storage::Credentials> credentials,
+              const SharedComponent& registered) {
+  Kept kept{std::move(credentials), nullptr};
+  // The component's secret never stands beside a client id that is not the component's.
+  if (registered && registered->row.app_key == kept.credentials.row.client_id) {
+    kept.component = registered;
+  }
+  return kept;
+}
+
+}  // namespace
+
+std::size_t Kept::DataSize() const { return credentials.sealed.PlainSize(crypto::Part::kData); }
+
+std::size_t Kept::AppSecretSize() const {
+  const std::size_t own = credentials.sealed.PlainSize(crypto::Part::kAppSecret);
+  if (own != 0) return own;
+  return component ? component->sealed.PlainSize(crypto::Part::kAppSecret) : 0;
+}
 
 Result<Kept> ReadKept(const storage::Store& store, const ProjectId& project,
                       const ComponentId& component, const OauthId& id) {
   auto credentials =
       store.Get<storage::Credentials>(storage::Credentials::Names(project, component, id));
   if (!credentials) return Fail(std::move(credentials));
-  Kept kept{std::move(*credentials), std::nullopt};
-  const storage::Credentials& row = kept.credentials.row;
-  if (row.foreign_client || kept.credentials.sealed.Has(crypto::Part::kAppSecret)) return kept;
-  auto registered = store.Find<storage::Component>(storage::Component::Names(component));
+  if (!LookToTheComponent(*credentials)) return Kept{std::move(*credentials), nullptr};
+  auto registered = FindComponent(store, component);
   if (!registered) return Fail(std::move(registered));
-  // The component's secret never stands beside a client id that is not the component's.
-  if (*registered && (*registered)->row.app_key == row.client_id) {
-    kept.component = std::move(**registered);
-  }
-  return kept;
+  return KeptWith(std::move(*credentials), *registered);
 }
 
-std::string AppKeyOf(const storage::Credentials& row) {
+Result<std::vector<Result<Kept>>> ReadKeptEach(const storage::Store& store,
+                                               const ProjectId& project,
+                                               const ComponentId& component,
+                                               std::span<const OauthId> ids) {
+  std::vector<crypto::RowNames> names;
+  names.reserve(ids.size());
+  for (const OauthId& id : ids) {
+    names.push_back(storage::Credentials::Names(project, component, id));
+  }
+  auto found = store.FindEach<storage::Credentials>(names);
+  if (!found) return Fail(std::move(found));
+  std::optional<Result<SharedComponent>> registered;  // read when the first of them needs it
+  std::vector<Result<Kept>> each;
+  each.reserve(ids.size());
+  for (Result<std::optional<storage::Stored<storage::Credentials>>>& one : *found) {
+    if (!one) {
+      each.push_back(Fail(std::move(one)));
+    } else if (!*one) {
+      each.push_back(Fail(Code::kNotFound, storage::Credentials::kNotFound));
+    } else if (!LookToTheComponent(**one)) {
+      each.push_back(Kept{std::move(**one), nullptr});
+    } else {
+      if (!registered) registered = FindComponent(store, component);
+      if (*registered) {
+        each.push_back(KeptWith(std::move(**one), **registered));
+      } else if (registered->error().GetCode() == Code::kCorrupt) {
+        each.push_back(std::unexpected(registered->error()));
+      } else {
+        return Fail(std::move(*registered));
+      }
+    }
+  }
+  return each;
+}
+
+const std::string& AppKeyOf(const storage::Credentials& row) {
   return row.app_key.empty() ? row.client_id : row.app_key;
 }
 

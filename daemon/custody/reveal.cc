@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "crypto/sabotage.h"
 #include "daemon/custody/fingerprints.h"
 
 namespace oauthvault::custody {
@@ -18,18 +19,13 @@ class Releaser {
 
 std::string Release::AppKey() const { return AppKeyOf(Row()); }
 
-std::size_t Release::DataSize() const {
-  return kept_.credentials.sealed.PlainSize(crypto::Part::kData);
-}
+std::size_t Release::DataSize() const { return kept_.DataSize(); }
 
-std::size_t Release::AppSecretSize() const {
-  const std::size_t own = kept_.credentials.sealed.PlainSize(crypto::Part::kAppSecret);
-  if (own != 0) return own;
-  return kept_.component ? kept_.component->sealed.PlainSize(crypto::Part::kAppSecret) : 0;
-}
+std::size_t Release::AppSecretSize() const { return kept_.AppSecretSize(); }
 
 Result<void> Release::OpenInto(std::span<std::uint8_t> data,
                                std::span<std::uint8_t> app_secret) && {
+  if (crypto::IsSabotaged(crypto::Sabotage::kNoOpening)) return {};
   const auto& credentials = kept_.credentials;
   if (auto opened = store_->OpenSecretInto(credentials, crypto::Part::kData, data); !opened) {
     return opened;

@@ -50,15 +50,6 @@ Result<access::PairIds> PairToStore(const access::Permit& permit) {
   return permit.Where().AsPair();
 }
 
-Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store) {
-  auto project = store.Get<storage::Project>(storage::Project::Names(id));
-  if (!project) return Fail(std::move(project));
-  if (project->row.shredding_at_s != 0) {
-    return Fail(Code::kNotFound, "the project is being shredded", id);
-  }
-  return {};
-}
-
 void NameIn(storage::Act& act, const access::PairIds& pair, const OauthId& id) {
   act.project = pair.project.Str();
   act.component = pair.component.Str();
@@ -71,7 +62,7 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
   if (auto ok = Check(credentials); !ok) return ok;
   auto pair = PairToStore(permit);
   if (!pair) return Fail(std::move(pair));
-  if (auto open = ExpectOpenProject(pair->project, store); !open) return open;
+  if (auto open = registry::ExpectOpenProject(pair->project, store); !open) return open;
   auto component = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));
 

@@ -41,9 +41,6 @@ struct KeptVersions {
 /// Errors: Denied (a permit for another right), Invalid (not for a pair).
 Result<access::PairIds> PairToStore(const access::Permit& permit);
 
-/// Errors: NotFound (not registered, or being shredded), Corrupt, Unavailable.
-Result<void> ExpectOpenProject(const ProjectId& project, const storage::Store& store);
-
 /// Writes into `act` which credentials it is about.
 void NameIn(storage::Act& act, const access::PairIds& pair, const OauthId& id);
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "daemon/registry/projects.h"
+
 namespace oauthvault::custody {
 namespace {
 
@@ -83,7 +85,9 @@ Result<StoredCredentials> RollBack(const access::Permit& permit, const OauthId& 
                                    storage::Store& store) {
   auto pair = PairToStore(permit);
   if (!pair) return Fail(std::move(pair));
-  if (auto open = ExpectOpenProject(pair->project, store); !open) return Fail(std::move(open));
+  if (auto open = registry::ExpectOpenProject(pair->project, store); !open) {
+    return Fail(std::move(open));
+  }
   auto current = Current(*pair, id, store);
   if (!current) return Fail(std::move(current));
   if (version == current->version) {

@@ -5,7 +5,8 @@
 #include <utility>
 
 #include "crypto/fields.h"
-#include "daemon/custody/reveal.h"
+#include "daemon/custody/eight_keys.h"
+#include "daemon/custody/sealed_copy.h"
 #include "daemon/custody/store.h"
 #include "daemon/http/body.h"
 #include "daemon/http/listing.h"
@@ -27,8 +28,12 @@ Json Short(const storage::Credentials& row) {
           {"created", custody::CreatedText(row.created_at_s)}};
 }
 
-std::string TextOf(const crypto::SecretBytes& json) {
-  return json.Expose([](std::span<const std::uint8_t> bytes) {
+/// The eight keys with sealed copies in the places of their two secrets.
+Result<std::string> SealedKeys(const access::Permit& to_describe, const OauthId& id,
+                               const storage::Store& store) {
+  auto keys = custody::SealedCopy(to_describe, id, store);
+  if (!keys) return Fail(std::move(keys));
+  return custody::EightKeysAsJson(*keys).Expose([](std::span<const std::uint8_t> bytes) {
     return std::string(crypto::AsField(bytes));
   });
 }
@@ -47,10 +52,8 @@ std::string PublicKeys(const storage::Credentials& row) {
 Result<std::string> KeysAfterStoring(const Visit& visit, const storage::Credentials& row) {
   auto permit = access::Decide(visit.holder->principal, access::Right::kDescribe,
                                visit.permit->Where(), visit.holder->rights);
-  if (!permit || !visit.vault->sealing.copy) return PublicKeys(row);
-  auto keys = visit.vault->sealing.copy(*permit, row.id);
-  if (!keys) return Fail(std::move(keys));
-  return TextOf(*keys);
+  if (!permit) return PublicKeys(row);
+  return SealedKeys(*permit, row.id, visit.vault->store);
 }
 
 /// `"data": {..}` is kept as the text that came, `"#data": ".."` as the string's value.
@@ -116,10 +119,9 @@ Result<Reply> StoreCredentials(Visit& visit) {
 Result<Reply> ShowCredentials(Visit& visit) {
   auto id = OauthId::Parse(visit.id);
   if (!id) return Fail(std::move(id));
-  if (!visit.vault->sealing.copy) return SealsNothing(visit);
-  auto keys = visit.vault->sealing.copy(*visit.permit, *id);
+  auto keys = SealedKeys(*visit.permit, *id, visit.vault->store);
   if (!keys) return Fail(std::move(keys));
-  return Reply{.body = TextOf(*keys)};
+  return Reply{.body = std::move(*keys)};
 }
 
 Result<Reply> RemoveCredentials(Visit& visit) {

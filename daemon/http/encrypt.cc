@@ -4,55 +4,60 @@
 #include <utility>
 
 #include "crypto/fields.h"
+#include "daemon/custody/encrypt.h"
 #include "daemon/http/routes.h"
-#include "daemon/http/sealing.h"
 #include "daemon/http/stories.h"
 #include "storage/names.h"
 
 namespace oauthvault::http {
 namespace {
 
-// What the query says: Keboola's names. The edge has decided about component and project.
-Result<SealFor> AskedBy(const Request& request) {
-  SealFor asked;
+// What the query says: Keboola's names. The edge has decided about component and project. The
+// scope is the narrowest that is named, as in the original.
+Result<custody::SealFor> AskedBy(const Request& request) {
+  custody::SealFor asked;
+  bool in_project = false;
   for (const auto& [name, escaped] : request.query) {
-    std::string value = Decode(escaped, true).value_or(std::string());
+    const std::string value = Decode(escaped, true).value_or(std::string());
     if (name == "componentId") continue;
     if (name == "projectId") {
-      asked.in_project = true;
+      in_project = true;
     } else if (name == "configId") {
-      if (!IsValidId(value)) return Fail(Code::kInvalid, "the query's configId is no id");
-      asked.configuration = std::move(value);
+      auto configuration = ConfigurationId::Parse(value);
+      if (!configuration) return Fail(std::move(configuration));
+      asked.configuration = std::move(*configuration);
     } else if (name == "branchType") {
-      if (value != "default" && value != "dev") {
-        return Fail(Code::kInvalid, "the query's branchType is default or dev");
-      }
-      asked.branch_type = std::move(value);
+      auto type = custody::ParseBranchType(value);
+      if (!type) return Fail(std::move(type));
+      asked.branch_type = *type;
     } else {
       return Fail(Code::kInvalid,
                   "the query takes componentId, projectId, configId and branchType");
     }
   }
-  if (asked.configuration && asked.branch_type) {
-    return Fail(Code::kInvalid, "the query has one of configId and branchType");
-  }
-  if ((asked.configuration || asked.branch_type) && !asked.in_project) {
+  auto scope = custody::ScopeFor(asked.configuration, asked.branch_type);
+  if (!scope) return Fail(std::move(scope));
+  if ((asked.configuration || asked.branch_type) && !in_project) {
     return Fail(Code::kInvalid, "configId and branchType stand beside a projectId");
   }
-  asked.as_text = request.content_type.starts_with("text/plain");
+  asked.scope = in_project ? *scope : custody::ValueScope::kComponent;
   return asked;
 }
 
 }  // namespace
 
 Result<Reply> SealBody(Visit& visit) {
-  if (!visit.vault->sealing.seal) return SealsNothing(visit);
   auto asked = AskedBy(visit.request);
   if (!asked) return Fail(std::move(asked));
-  auto sealed = visit.vault->sealing.seal(*visit.permit, *asked, visit.request.body);
+  Vault& vault = *visit.vault;
+  const crypto::SecretBytes& body = visit.request.body;
+  const bool as_text = visit.request.content_type.starts_with("text/plain");
+  auto sealed =
+      as_text ? custody::EncryptText(*visit.permit, *asked, body, vault.keyring, vault.store)
+              : custody::EncryptDocument(*visit.permit, *asked, body, vault.keyring, vault.store);
   if (!sealed) return Fail(std::move(sealed));
   Reply reply;
-  if (asked->as_text) reply.content_type = "text/plain";
+  if (as_text) reply.content_type = "text/plain";
   reply.body = sealed->Expose([](std::span<const std::uint8_t> bytes) {
     return std::string(crypto::AsField(bytes));
   });

@@ -1,4 +1,3 @@
-#include <array>
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -19,16 +18,6 @@ Reply HealthReply(unsigned status, std::string_view word, bool sealed) {
   return {.status = status, .body = body.dump()};
 }
 
-constexpr std::array<std::pair<storage::AttemptState, std::string_view>, 7> kStates = {{
-    {storage::AttemptState::kNew, "new"},
-    {storage::AttemptState::kStarted, "started"},
-    {storage::AttemptState::kStored, "stored"},
-    {storage::AttemptState::kCreating, "creating"},
-    {storage::AttemptState::kCreated, "created"},
-    {storage::AttemptState::kFailed, "failed"},
-    {storage::AttemptState::kUnclear, "unclear"},
-}};
-
 void WriteStore(const storage::Store& store, Exposition& out) {
   const auto fill = store.GetEngine().GetFill();
   if (!fill) return;
@@ -48,8 +37,8 @@ void WriteStore(const storage::Store& store, Exposition& out) {
 
 void WriteAttempts(const Survey& survey, Exposition& out) {
   out.Begin("oauthvault_attempts", "gauge", "Attempts of the Rivery flow by their state.");
-  for (const auto& [state, word] : kStates) {
-    out.Sample("", {{"state", word}},
+  for (const storage::AttemptState state : storage::kAttemptStates) {
+    out.Sample("", {{"state", NameOf(state)}},
                static_cast<double>(survey.attempts[static_cast<std::size_t>(state)]));
   }
 }
@@ -104,10 +93,6 @@ Result<Reply> NotOffered(Visit& visit) {
                     "this vault has no consent flow of its own yet; credentials are stored with "
                     "POST /credentials/{component}",
                     visit.request.request_id);
-}
-
-Reply SealsNothing(const Visit& visit) {
-  return ErrorReply(501, "this daemon seals no values yet", visit.request.request_id);
 }
 
 Result<Reply> Live(Visit& visit) { return HealthReply(200, "live", visit.vault == nullptr); }

@@ -33,9 +33,6 @@ Result<Reply> RemoveCredentials(Visit& visit);
 /// POST /encrypt: the body with its `#` values sealed.
 Result<Reply> SealBody(Visit& visit);
 
-/// What a route answers whose part of custody is not bound.
-Reply SealsNothing(const Visit& visit);
-
 /// The pair of /authorize: not offered yet.
 Result<Reply> NotOffered(Visit& visit);
 

@@ -6,13 +6,13 @@
 #include <string>
 #include <string_view>
 
+#include "crypto/keyring.h"
 #include "crypto/secret.h"
 #include "daemon/access/caller.h"
 #include "daemon/access/decide.h"
 #include "daemon/audit/trail.h"
 #include "daemon/custody/store.h"
 #include "daemon/http/exchange.h"
-#include "daemon/http/sealing.h"
 #include "daemon/http/survey.h"
 #include "daemon/metrics/calls.h"
 #include "daemon/registry/tokens.h"
@@ -33,11 +33,11 @@ struct Gauges {
 
 /// The parts of an open vault that stories use.
 struct Vault {
+  crypto::Keyring& keyring;
   storage::Store& store;
   registry::Tokens& tokens;
   audit::Trail& trail;
   Clock now_s;
-  Sealing sealing;
   custody::KeptVersions kept_versions = {};
   Surveyor surveyor;
 };

@@ -1,6 +1,7 @@
 #include "daemon/registry/identities.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -24,6 +25,12 @@ Result<void> MustBeRegistered(const storage::Store& store, const access::Princip
   auto found_component = store.Get<storage::Component>(storage::Component::Names(*component));
   if (!found_component) return Fail(std::move(found_component));
   return {};
+}
+
+// A restore knows some revoked certificates by their serials alone: those have no end of their own.
+std::int64_t EndOf(const storage::Identity& identity) {
+  if (identity.expires_at_s != 0) return identity.expires_at_s;
+  return identity.revoked_at_s + kMaxIdentityTtlS;
 }
 
 }  // namespace
@@ -203,6 +210,71 @@ Result<storage::Stored<storage::Identity>> Identities::Revoke(const std::string&
   return store_.Get<storage::Identity>(first.Names());
 }
 
+Result<std::uint64_t> Identities::Prune(std::int64_t ended_before_s, const storage::Act& act) {
+  const std::lock_guard changing(changing_);
+  struct Known {
+    std::string renewed_from;
+    bool goes;
+  };
+  std::unordered_map<std::string, Known> known;
+  auto read = store_.ForEach<storage::Identity>("", "", [&](auto& stored) {
+    storage::Identity& row = stored.row;
+    const bool goes = EndOf(row) < ended_before_s;
+    known.emplace(std::move(row.serial), Known{std::move(row.renewed_from), goes});
+  });
+  if (!read) return Fail(std::move(read));
+
+  // First the links, then the rows: whatever a crash leaves is a chain.
+  struct Change {
+    std::string serial;
+    std::optional<std::string> renewed_from;  // nothing: the row goes
+  };
+  std::vector<Change> changes;
+  for (const auto& [serial, one] : known) {
+    if (one.goes || one.renewed_from.empty()) continue;
+    std::string source = one.renewed_from;
+    for (auto at = known.find(source); at != known.end() && at->second.goes;
+         at = known.find(source)) {
+      source = at->second.renewed_from;
+    }
+    if (source != one.renewed_from) changes.push_back({serial, std::move(source)});
+  }
+  for (const auto& [serial, one] : known) {
+    if (one.goes) changes.push_back({serial, std::nullopt});
+  }
+
+  std::uint64_t pruned = 0;
+  for (std::size_t at = 0; at < changes.size(); at += kMaxPrunedTogether) {
+    const auto part =
+        std::span(changes).subspan(at, std::min(kMaxPrunedTogether, changes.size() - at));
+    const auto removed = static_cast<std::uint64_t>(
+        std::ranges::count_if(part, [](const Change& change) { return !change.renewed_from; }));
+    storage::Act one = act;
+    one.object = "removed:" + std::to_string(removed);
+    storage::Batch batch(std::move(one));
+    for (const Change& change : part) {
+      auto standing = store_.Get<storage::Identity>(storage::Identity::Names(change.serial));
+      if (!standing) return Fail(std::move(standing));
+      if (!change.renewed_from) {
+        batch.Remove(standing->row, standing->version);
+        continue;
+      }
+      storage::Identity row = standing->row;
+      row.renewed_from = *change.renewed_from;
+      batch.Replace(row, standing->version);
+    }
+    if (auto committed = store_.Commit(std::move(batch)); !committed) {
+      return Fail(std::move(committed));
+    }
+    pruned += removed;
+    const std::lock_guard lock(guard_);
+    for (const Change& change : part) {
+      if (!change.renewed_from) revoked_.erase(change.serial);
+    }
+  }
+  return pruned;
+}
+
 Result<access::Standing> Identities::StandingOf(const access::Principal& principal,
                                                 const TrustTable& trusts,
                                                 std::int64_t now_s) const {
@@ -210,22 +282,20 @@ Result<access::Standing> Identities::StandingOf(const access::Principal& princip
   if (principal.GetKind() == access::Kind::kLocalAdmin) return kNeedsNone;
   if (!trusts.PrincipalOf(principal.Str())) return kNotVouched;
   if (access::TrustDomainIn(principal.Str()) != trust_domain_) return kOutside;
+  bool any_valid = false;
   bool any_expired = false;
   bool any_revoked = false;
-  std::string page_token;
-  do {
-    auto page = store_.List<storage::Identity>("", "", page_token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& stored : page->rows) {
-      if (stored.row.principal != principal.Str()) continue;
-      switch (StateOf(stored.row, now_s)) {
-        case IdentityState::kValid: return kGood;
-        case IdentityState::kExpired: any_expired = true; break;
-        case IdentityState::kRevoked: any_revoked = true; break;
-      }
+  auto read = store_.ForEach<storage::Identity>("", "", [&](const auto& stored) {
+    if (stored.row.principal != principal.Str()) return storage::Walk::kOn;
+    switch (StateOf(stored.row, now_s)) {
+      case IdentityState::kValid: any_valid = true; break;
+      case IdentityState::kExpired: any_expired = true; break;
+      case IdentityState::kRevoked: any_revoked = true; break;
     }
-    page_token = page->next;
-  } while (!page_token.empty());
+    return any_valid ? storage::Walk::kEnds : storage::Walk::kOn;
+  });
+  if (!read) return Fail(std::move(read));
+  if (any_valid) return kGood;
   if (any_expired) return kExpired;
   return any_revoked ? kRevoked : kNone;
 }

@@ -28,6 +28,8 @@ IdentityState StateOf(const storage::Identity& identity, std::int64_t now_s);
 
 /// So many serials stand in one line about a revocation; a longer chain of renewals has more lines.
 inline constexpr std::size_t kMaxRevokedTogether = 12;
+/// So many rows are pruned in one commit.
+inline constexpr std::size_t kMaxPrunedTogether = 256;
 
 /// Certificates of the built-in CA: issued, renewed, listed, revoked. Every one has a row.
 /// Threads: any.
@@ -66,6 +68,13 @@ class Identities {
   /// for it may stand then. Revoking twice is no error. Errors: NotFound, Conflict, Unavailable.
   Result<storage::Stored<storage::Identity>> Revoke(const std::string& serial, storage::Act act,
                                                     std::int64_t now_s);
+
+  /// Removes the rows of certificates that ended before `ended_before_s`, revoked or not: they are
+  /// refused for having ended. What was renewed from one that goes follows, from then on, the
+  /// nearest before it that stays, so that a revocation still takes the whole chain. A commit and a
+  /// line for each kMaxPrunedTogether changes, its object `removed:` and how many. How many went.
+  /// Errors: Corrupt, Conflict, Unavailable.
+  Result<std::uint64_t> Prune(std::int64_t ended_before_s, const storage::Act& act);
 
   /// How a principal can show who it is: by the certificates that were issued here, or by a CA that
   /// `trusts` has. Reads every row: for people, not for calls. Errors: Corrupt, Unavailable.

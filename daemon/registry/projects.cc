@@ -43,6 +43,15 @@ Result<void> CheckText(const std::string& text, Text field) {
   return {};
 }
 
+Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store) {
+  auto project = store.Get<storage::Project>(storage::Project::Names(id));
+  if (!project) return Fail(std::move(project));
+  if (project->row.shredding_at_s != 0) {
+    return Fail(Code::kNotFound, "the project is being shredded", id);
+  }
+  return {};
+}
+
 Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      storage::Store& store, const ProjectId& id,
                                                      std::string title,

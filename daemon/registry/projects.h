@@ -21,6 +21,10 @@ Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
 /// Errors: NotFound; Conflict while it holds credentials, attempts, connections, grants or tokens.
 Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::Act act);
 
+/// Whether anything new may be put under a project. Errors: NotFound (not registered, or being
+/// shredded), Corrupt, Unavailable.
+Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store);
+
 /// Free text from outside: valid UTF-8 without control characters, at most kMaxTextSize bytes.
 /// Errors: Invalid, with `field` as subject.
 Result<void> CheckText(const std::string& text, Text field);

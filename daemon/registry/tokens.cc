@@ -52,11 +52,7 @@ Result<void> Tokens::CheckPair(const NewToken& wanted) const {
   }
   auto project = ProjectId::Parse(wanted.project);
   if (!project) return Fail(std::move(project));
-  auto found = store_.Get<storage::Project>(storage::Project::Names(*project));
-  if (!found) return Fail(std::move(found));
-  if (found->row.shredding_at_s != 0) {
-    return Fail(Code::kNotFound, "a project that is being shredded gets no token", *project);
-  }
+  if (auto open = ExpectOpenProject(*project, store_); !open) return open;
   if (wanted.component != kAny) {
     auto component = ComponentId::Parse(wanted.component);
     if (!component) return Fail(std::move(component));

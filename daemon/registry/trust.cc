@@ -20,6 +20,9 @@ using Believed = std::unique_ptr<X509_STORE, FreeBy<X509_STORE_free>>;
 using Verification = std::unique_ptr<X509_STORE_CTX, FreeBy<X509_STORE_CTX_free>>;
 using Stack = std::unique_ptr<STACK_OF(X509), FreeBy<FreeStack>>;
 
+/// SHA-256 in hex.
+constexpr std::size_t kKeyHashDigits = 64;
+
 /// Signatures and keys of at least 112 bits (NIST SP 800-57): no SHA-1, no RSA below 2048 bits.
 constexpr int kAuthLevel = 2;
 
@@ -39,9 +42,10 @@ Believed BelievingOnly(X509* anchor) {
 }
 
 /// The first end in a chain that leads from `leaf` to the store's one certificate; nullopt where
-/// there is no such chain that is good at `now_s`. Path length, name constraints, key usage and the
-/// signatures are OpenSSL's to check (RFC 5280, 6.1).
+/// there is no such chain that is good at `now_s` and has no revoked key. Path length, name
+/// constraints, key usage and the signatures are OpenSSL's to check (RFC 5280, 6.1).
 std::optional<std::int64_t> VerifiedUntil(X509_STORE* store, X509* leaf, STACK_OF(X509)* others,
+                                          const std::set<std::string>& revoked_keys,
                                           std::int64_t now_s) {
   const Verification context(X509_STORE_CTX_new());
   if (!context || X509_STORE_CTX_init(context.get(), store, leaf, others) != 1) {
@@ -60,6 +64,9 @@ std::optional<std::int64_t> VerifiedUntil(X509_STORE* store, X509* leaf, STACK_O
   for (int i = 0; i < sk_X509_num(chain); ++i) {
     const auto end_s = ToSeconds(X509_get0_notAfter(sk_X509_value(chain, i)));
     if (!end_s) return std::nullopt;
+    // Also an intermediate's: what it signed is as good as its key.
+    EVP_PKEY* key = X509_get0_pubkey(sk_X509_value(chain, i));
+    if (key == nullptr || revoked_keys.contains(KeyHashOf(key))) return std::nullopt;
     until_s = until_s ? std::min(*until_s, *end_s) : *end_s;
   }
   return until_s;
@@ -137,9 +144,10 @@ TrustTable::~TrustTable() = default;
 
 Result<std::shared_ptr<const TrustTable>> TrustTable::Make(
     std::string trust_domain, const std::string& built_in_pem,
-    const std::vector<storage::TrustAnchor>& anchors) {
+    const std::vector<storage::TrustAnchor>& anchors, std::set<std::string> revoked_keys) {
   const QuietErrors quiet;
   std::shared_ptr<TrustTable> table(new TrustTable(std::move(trust_domain)));
+  table->revoked_keys_ = std::move(revoked_keys);
   const auto take = [&table](std::string domain, std::vector<std::string> kinds,
                              const std::string& pem, std::string_view id) -> Result<void> {
     Anchor anchor{std::move(domain), std::move(kinds), ReadCertificate(pem), nullptr};
@@ -190,7 +198,8 @@ Result<Vouched> TrustTable::Verify(std::string_view leaf_pem, std::string_view c
   }
   for (const Anchor& anchor : anchors_) {
     if (anchor.trust_domain != domain || !anchor.MayVouchFor(who->GetKind())) continue;
-    const auto until_s = VerifiedUntil(anchor.store.get(), leaf.get(), others.get(), now_s);
+    const auto until_s = VerifiedUntil(anchor.store.get(), leaf.get(), others.get(),
+                                       revoked_keys_, now_s);
     if (!until_s) continue;
     return Vouched{std::move(*who), std::move(peer->serial), anchor.kinds.empty(), *until_s};
   }
@@ -220,15 +229,22 @@ Result<std::unique_ptr<Trusts>> Trusts::Load(storage::Store& store, std::string 
   auto read = store.ForEach<storage::TrustAnchor>(
       "", "", [&](auto& stored) { anchors.push_back(std::move(stored.row)); });
   if (!read) return Fail(std::move(read));
-  if (auto put = trusts->PutInForce(std::move(anchors)); !put) return Fail(std::move(put));
+  std::set<std::string> revoked_keys;
+  auto read_keys = store.ForEach<storage::RevokedKey>(
+      "", "", [&](auto& stored) { revoked_keys.insert(std::move(stored.row.key_hash)); });
+  if (!read_keys) return Fail(std::move(read_keys));
+  auto put = trusts->PutInForce(std::move(anchors), std::move(revoked_keys));
+  if (!put) return Fail(std::move(put));
   return trusts;
 }
 
-Result<void> Trusts::PutInForce(std::vector<storage::TrustAnchor> anchors) {
-  auto table = TrustTable::Make(trust_domain_, built_in_pem_, anchors);
+Result<void> Trusts::PutInForce(std::vector<storage::TrustAnchor> anchors,
+                                std::set<std::string> revoked_keys) {
+  auto table = TrustTable::Make(trust_domain_, built_in_pem_, anchors, revoked_keys);
   if (!table) return Fail(std::move(table));
   in_force_.store(std::move(*table));
   anchors_ = std::move(anchors);
+  revoked_keys_ = std::move(revoked_keys);
   if (swapped_) swapped_();
   return {};
 }
@@ -285,7 +301,8 @@ Result<storage::Stored<storage::TrustAnchor>> Trusts::Add(std::string_view certi
   }
   std::vector<storage::TrustAnchor> anchors = anchors_;
   anchors.push_back(anchor);
-  if (auto put = PutInForce(std::move(anchors)); !put) return Fail(std::move(put));
+  auto put = PutInForce(std::move(anchors), revoked_keys_);
+  if (!put) return Fail(std::move(put));
   return store_.Get<storage::TrustAnchor>(anchor.Names());
 }
 
@@ -300,10 +317,55 @@ Result<void> Trusts::Remove(const std::string& id, storage::Act act) {
   if (committed || committed.error().GetCode() == Code::kUnavailable) {
     std::vector<storage::TrustAnchor> anchors = anchors_;
     std::erase_if(anchors, [&id](const storage::TrustAnchor& one) { return one.id == id; });
-    if (auto put = PutInForce(std::move(anchors)); !put) return put;
+    if (auto put = PutInForce(std::move(anchors), revoked_keys_); !put) return put;
   }
   if (!committed) return Fail(std::move(committed));
   return {};
+}
+
+Result<storage::Stored<storage::RevokedKey>> Trusts::RevokeKey(const std::string& key_hash,
+                                                               storage::Act act,
+                                                               std::int64_t now_s) {
+  const QuietErrors quiet;
+  const bool is_hash = key_hash.size() == kKeyHashDigits &&
+                       key_hash.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!is_hash) {
+    return Fail(Code::kInvalid, "a key is named by 64 lower-case hex digits, its SHA-256");
+  }
+  const std::lock_guard lock(changing_);
+  const auto is_of = [&key_hash](const std::string& pem) { return KeyHashIn(pem) == key_hash; };
+  if (is_of(built_in_pem_) ||
+      std::ranges::any_of(anchors_, is_of, &storage::TrustAnchor::certificate_pem)) {
+    return Fail(Code::kInvalid, "this is the key of a CA that is believed; remove the CA instead");
+  }
+  const storage::RevokedKey row{key_hash, now_s, act.principal};
+  auto standing = store_.Find<storage::RevokedKey>(row.Names());
+  if (!standing) return Fail(std::move(standing));
+  if (*standing && revoked_keys_.contains(key_hash)) return std::move(**standing);
+  if (revoked_keys_.size() >= kMaxRevokedKeys) {
+    return Fail(Code::kExhausted, "10,000 keys are revoked already; change their CA");
+  }
+  act.object = key_hash;
+  storage::Batch batch(std::move(act));
+  batch.Insert(row);
+  auto committed = store_.Commit(std::move(batch));
+  if (committed || committed.error().GetCode() == Code::kUnavailable) {
+    std::set<std::string> revoked_keys = revoked_keys_;
+    revoked_keys.insert(key_hash);
+    if (auto put = PutInForce(anchors_, std::move(revoked_keys)); !put) return Fail(std::move(put));
+  }
+  if (!committed) return Fail(std::move(committed));
+  return store_.Get<storage::RevokedKey>(row.Names());
+}
+
+Result<std::string> RevokedKeyIn(std::string_view certificate_pem) {
+  const QuietErrors quiet;
+  std::string key_hash =
+      certificate_pem.size() > kMaxTrustAnchorSize ? std::string() : KeyHashIn(certificate_pem);
+  if (key_hash.empty()) {
+    return Fail(Code::kInvalid, "a key to revoke is named by one PEM certificate of 16 KiB");
+  }
+  return key_hash;
 }
 
 }  // namespace oauthvault::registry

@@ -54,6 +54,69 @@ Result<void> Mark(storage::Store& store, const AccountId& id, std::uint64_t vers
   return {};
 }
 
+// A change that meets the daemon's own mark looks again, so often at most.
+constexpr int kMaxSetTries = 8;
+
+// Whether all that became of an account is that a mark was set or taken off.
+Result<bool> IsOnlyMarked(const storage::Store& store, const storage::Stored<storage::Account>& was,
+                          const storage::Stored<storage::Account>& is) {
+  storage::Account as_marked = was.row;
+  as_marked.refused_at_s = is.row.refused_at_s;
+  if (as_marked != is.row) return false;
+  auto old_token = store.OpenSecret(was, crypto::Part::kData);
+  if (!old_token) return Fail(std::move(old_token));
+  auto token = store.OpenSecret(is, crypto::Part::kData);
+  if (!token) return Fail(std::move(token));
+  return old_token->Equals(*token);
+}
+
+// One try to change what stands, or to add an account where none does.
+Result<void> SetOver(storage::Store& store,
+                     const std::optional<storage::Stored<storage::Account>>& standing,
+                     const AccountId& id, const AccountFields& fields, const Reach& reach,
+                     storage::Act act, std::int64_t now_s) {
+  if (!standing && (!fields.base_url || !fields.token || !fields.projects)) {
+    return Fail(Code::kInvalid, "a new account needs a base URL, an API token and projects", id);
+  }
+  storage::Account account = standing ? standing->row : storage::Account{.id = id};
+  if (fields.base_url) {
+    auto url = NormalizeBaseUrl(*fields.base_url, reach);
+    if (!url) return Fail(std::move(url));
+    if (standing && *url != account.base_url && !fields.token) {
+      return Fail(Code::kStale, "a new base URL needs the API token again", id);
+    }
+    account.base_url = std::move(*url);
+  }
+  if (fields.projects) {
+    if (auto ok = CheckProjects(store, *fields.projects); !ok) return ok;
+    account.projects = *fields.projects;
+  }
+  storage::Secrets secrets;
+  if (fields.token) {
+    if (auto ok = CheckToken(*fields.token); !ok) return ok;
+    secrets.data = fields.token->Bytes().Clone();
+    account.refused_at_s = 0;
+  } else {
+    auto kept = store.OpenSecrets(*standing);
+    if (!kept) return Fail(std::move(kept));
+    secrets = std::move(*kept);
+  }
+  account.updated_at_s = now_s;
+  account.updated_by = act.principal;
+
+  act.object = id.Str();
+  act.version = standing ? standing->version + 1 : 1;
+  storage::Batch batch(std::move(act));
+  if (standing) {
+    batch.Replace(account, standing->version, std::move(secrets));
+  } else {
+    batch.Insert(account, std::move(secrets));
+  }
+  auto committed = store.Commit(std::move(batch));
+  if (!committed) return Fail(std::move(committed));
+  return {};
+}
+
 // A type that every catalogue has, for a list that only has to be allowed.
 constexpr std::string_view kAnyType = "gspreadsheet";
 // Twelve zero bytes: their first four are the time of making, so no connection has this id.
@@ -110,51 +173,25 @@ AccountReport CheckAccount(const Client& client, const OpenAccount& account, Tur
 }
 
 Result<storage::Stored<storage::Account>> SetAccount(storage::Store& store, const AccountId& id,
-                                                     AccountFields fields, const Reach& reach,
-                                                     storage::Act act, std::int64_t now_s) {
+                                                     const AccountFields& fields,
+                                                     const Reach& reach, const storage::Act& act,
+                                                     std::int64_t now_s) {
   auto standing = store.Find<storage::Account>(storage::Account::Names(id));
   if (!standing) return Fail(std::move(standing));
-  if (!*standing && (!fields.base_url || !fields.token || !fields.projects)) {
-    return Fail(Code::kInvalid, "a new account needs a base URL, an API token and projects", id);
-  }
-  storage::Account account = *standing ? (*standing)->row : storage::Account{.id = id};
-  if (fields.base_url) {
-    auto url = NormalizeBaseUrl(*fields.base_url, reach);
-    if (!url) return Fail(std::move(url));
-    if (*standing && *url != account.base_url && !fields.token) {
-      return Fail(Code::kStale, "a new base URL needs the API token again", id);
+  for (int tries = 1;; ++tries) {
+    auto set = SetOver(store, *standing, id, fields, reach, act, now_s);
+    if (set) return store.Get<storage::Account>(storage::Account::Names(id));
+    if (set.error().GetCode() != Code::kConflict || !*standing || tries == kMaxSetTries) {
+      return Fail(std::move(set));
     }
-    account.base_url = std::move(*url);
+    auto changed = store.Find<storage::Account>(storage::Account::Names(id));
+    if (!changed) return Fail(std::move(changed));
+    if (!*changed) return Fail(std::move(set));
+    auto only_marked = IsOnlyMarked(store, **standing, **changed);
+    if (!only_marked) return Fail(std::move(only_marked));
+    if (!*only_marked) return Fail(std::move(set));
+    standing = std::move(changed);
   }
-  if (fields.projects) {
-    if (auto ok = CheckProjects(store, *fields.projects); !ok) return Fail(std::move(ok));
-    account.projects = std::move(*fields.projects);
-  }
-  storage::Secrets secrets;
-  if (fields.token) {
-    if (auto ok = CheckToken(*fields.token); !ok) return Fail(std::move(ok));
-    secrets.data = std::move(*fields.token).Take();
-    account.refused_at_s = 0;
-  } else {
-    auto kept = store.OpenSecrets(**standing);
-    if (!kept) return Fail(std::move(kept));
-    secrets = std::move(*kept);
-  }
-  account.updated_at_s = now_s;
-  account.updated_by = act.principal;
-
-  act.object = id.Str();
-  act.version = *standing ? (*standing)->version + 1 : 1;
-  storage::Batch batch(std::move(act));
-  if (*standing) {
-    batch.Replace(account, (*standing)->version, std::move(secrets));
-  } else {
-    batch.Insert(account, std::move(secrets));
-  }
-  if (auto committed = store.Commit(std::move(batch)); !committed) {
-    return Fail(std::move(committed));
-  }
-  return store.Get<storage::Account>(storage::Account::Names(id));
 }
 
 Result<OpenAccount> OpenAccountFor(const storage::Store& store, const AccountId& id,

@@ -39,12 +39,13 @@ struct AccountFields {
 
 /// Adds an account or changes it. A new base URL asks for the token again: an edited address must
 /// not make the vault send the old token elsewhere. A new account needs all three. With a token it
-/// is good again.
+/// is good again. A change that meets the vault's own mark on the account is tried again; one that
+/// meets another change is a Conflict.
 /// Errors: Invalid, NotFound (a project), Stale (new base URL without the token), Conflict,
 /// Unavailable.
 Result<storage::Stored<storage::Account>> SetAccount(storage::Store& store, const AccountId& id,
-                                                     AccountFields fields, const Reach& reach,
-                                                     storage::Act act,
+                                                     const AccountFields& fields,
+                                                     const Reach& reach, const storage::Act& act,
                                                      std::int64_t now_s);
 
 /// An account opened for one call: its URL and its token.

@@ -37,10 +37,8 @@ Result<StoredAttempt> Attempts::State::Order(const access::Permit& permit,
                                              bool connect, storage::Act act) {
   auto pair = permit.Where().AsPair();
   if (!pair) return Fail(std::move(pair));
-  auto registered = store.Get<storage::Project>(storage::Project::Names(pair->project));
-  if (!registered) return Fail(std::move(registered));
-  if (registered->row.shredding_at_s != 0) {
-    return Fail(Code::kNotFound, "the attempt's project is being shredded", pair->project);
+  if (auto open = registry::ExpectOpenProject(pair->project, store); !open) {
+    return Fail(std::move(open));
   }
   auto component = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));

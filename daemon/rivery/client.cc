@@ -200,11 +200,11 @@ struct Client::State {
   const Reach reach;
   Http http;
 
-  State(Routes given_routes, Limits given_limits, Reach given_reach)
+  State(Routes given_routes, Limits given_limits, Reach given_reach, std::string ca_file)
       : routes(std::move(given_routes)),
         limits(given_limits),
         reach(given_reach),
-        http(limits, reach) {}
+        http(limits, reach, std::move(ca_file)) {}
 
   /// Where an operation goes for this account.
   Result<std::string> UrlOf(Operation operation, const Endpoint& endpoint,
@@ -341,8 +341,9 @@ Routes Complete(Routes routes) {
 
 }  // namespace
 
-Client::Client(Routes routes, Limits limits, Reach reach)
-    : state_(std::make_unique<State>(Complete(std::move(routes)), limits, reach)) {}
+Client::Client(Routes routes, Limits limits, Reach reach, std::string ca_file)
+    : state_(std::make_unique<State>(Complete(std::move(routes)), limits, reach,
+                                     std::move(ca_file))) {}
 Client::~Client() = default;
 
 Reply<std::vector<ConnectionType>> Client::Types(const Endpoint& endpoint) const {

@@ -149,7 +149,8 @@ struct TokenHolder {
 /// its own from a pool.
 class Client {
  public:
-  Client(Routes routes, Limits limits, Reach reach);
+  /// `ca_file`: PEM of the CAs that are trusted in the place of the system's; empty: the system's.
+  Client(Routes routes, Limits limits, Reach reach, std::string ca_file = {});
   ~Client();
 
   /// The catalogue. Follows `next_page` on the same origin.

@@ -212,8 +212,8 @@ struct Options {
   }
 };
 
-bool SetUp(CURL* handle, const HttpRequest& request, Progress& progress,
-           const HeaderLines& headers) {
+bool SetUp(CURL* handle, const HttpRequest& request, const std::string& ca_file,
+           Progress& progress, const HeaderLines& headers) {
   const Limits& limits = progress.limits;
   const char* protocols = progress.plain ? "http" : "https";
   const bool changes_something = request.verb != "GET";
@@ -232,6 +232,10 @@ bool SetUp(CURL* handle, const HttpRequest& request, Progress& progress,
   options.Set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   options.Set(CURLOPT_SSL_VERIFYPEER, 1L);
   options.Set(CURLOPT_SSL_VERIFYHOST, 2L);
+  if (!ca_file.empty()) {
+    options.Set(CURLOPT_CAINFO, ca_file.c_str());
+    options.Set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));  // libcurl would add it
+  }
   options.Set(CURLOPT_PROXY, "");
   options.Set(CURLOPT_NOPROXY, "*");
   options.Set(CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
@@ -288,8 +292,11 @@ struct Http::Pool {
   }
 };
 
-Http::Http(const Limits& limits, const Reach& reach)
-    : limits_(limits), reach_(reach), pool_(std::make_unique<Pool>()) {}
+Http::Http(const Limits& limits, const Reach& reach, std::string ca_file)
+    : limits_(limits),
+      reach_(reach),
+      ca_file_(std::move(ca_file)),
+      pool_(std::make_unique<Pool>()) {}
 Http::~Http() = default;
 
 std::expected<HttpAnswer, Failure> Http::Exchange(const HttpRequest& request) {
@@ -326,7 +333,7 @@ std::expected<HttpAnswer, Failure> Http::Exchange(const HttpRequest& request) {
   const bool is_ready = handle != nullptr && headers.Add("Accept: application/json") &&
                         headers.Add("Content-Type: application/json") &&
                         headers.Add("Expect:") &&  // no waiting for a "100 Continue"
-                        SetUp(handle.get(), request, progress, headers);
+                        SetUp(handle.get(), request, ca_file_, progress, headers);
   if (!is_ready) {
     return std::unexpected(NotSent({Code::kUnavailable, "libcurl refuses a needed option"}));
   }

@@ -34,7 +34,8 @@ struct HttpAnswer {
 /// Threads: any; an exchange has a handle of its own, from a pool.
 class Http {
  public:
-  Http(const Limits& limits, const Reach& reach);
+  /// `ca_file` as for Client.
+  Http(const Limits& limits, const Reach& reach, std::string ca_file);
   ~Http();
   Http(const Http&) = delete;
   Http& operator=(const Http&) = delete;
@@ -49,6 +50,7 @@ class Http {
   struct Pool;
   const Limits limits_;
   const Reach reach_;
+  const std::string ca_file_;
   std::unique_ptr<Pool> pool_;
 };
 

@@ -47,20 +47,20 @@ Propagation::Propagation(Connections& connections, storage::Store& store,
       settings_(settings),
       clock_(std::move(clock)) {
   using storage::TableId;
-  store_.Listen(TableId::kCredentials,
-                [this](const crypto::RowNames& names) { TouchPair(names); });
-  store_.Listen(TableId::kConnections,
-                [this](const crypto::RowNames& names) { Schedule(names); });
-  store_.Listen(TableId::kAccounts,
+  // A project that is shredded leaves nothing to be kept in step.
+  store_.Listen(TableId::kCredentials, this, [this](const crypto::RowNames& names) {
+    if (!names.component.empty()) TouchPair(names);
+  });
+  store_.Listen(TableId::kConnections, this, [this](const crypto::RowNames& names) {
+    if (!names.component.empty()) Schedule(names);
+  });
+  store_.Listen(TableId::kAccounts, this,
                 [this](const crypto::RowNames& names) { ResumeAccount(AccountOf(names)); });
 }
 
 Propagation::~Propagation() {
-  using storage::TableId;
   Stop();
-  for (const TableId table : {TableId::kCredentials, TableId::kConnections, TableId::kAccounts}) {
-    store_.Listen(table, nullptr);
-  }
+  store_.StopListening(this);
 }
 
 void Propagation::Start() {
@@ -205,22 +205,15 @@ void Propagation::Scan(const Pair& pair) {
 }
 
 Result<void> Propagation::ScanProject(const std::string& project, const std::string& component) {
-  std::string token;
-  do {
-    auto page = store_.List<storage::Connection>(project, component, token, storage::kMaxPageSize);
-    if (!page) return Fail(std::move(page));
-    for (const auto& connection : page->rows) {
-      const storage::Connection& row = connection.row;
-      auto credentials = store_.Find<storage::Credentials>(
-          storage::Credentials::Names(row.project, row.component, row.oauth_id));
-      if (!credentials) continue;  // damaged: nothing of it can be sent
-      const Standing standing = StandingOf(row, *credentials);
-      if (standing.step != Step::kBehind && !IsForAGrant(standing)) continue;
-      if (!Schedule(row.Names())) return {};
-    }
-    token = page->next;
-  } while (!token.empty());
-  return {};
+  return store_.ForEach<storage::Connection>(project, component, [&](const auto& connection) {
+    const storage::Connection& row = connection.row;
+    auto credentials = store_.Find<storage::Credentials>(
+        storage::Credentials::Names(row.project, row.component, row.oauth_id));
+    if (!credentials) return storage::Walk::kOn;  // damaged: nothing of it can be sent
+    const Standing standing = StandingOf(row, *credentials);
+    if (standing.step != Step::kBehind && !IsForAGrant(standing)) return storage::Walk::kOn;
+    return Schedule(row.Names()) ? storage::Walk::kOn : storage::Walk::kEnds;
+  });
 }
 
 // --- one connection --------------------------------------------------------------------------

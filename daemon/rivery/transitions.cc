@@ -70,17 +70,4 @@ bool IsFinal(const storage::Attempt& attempt) {
   __builtin_unreachable();
 }
 
-std::string_view NameOf(AttemptState state) {
-  switch (state) {
-    case AttemptState::kNew: return "new";
-    case AttemptState::kStarted: return "started";
-    case AttemptState::kStored: return "stored";
-    case AttemptState::kCreating: return "creating";
-    case AttemptState::kCreated: return "created";
-    case AttemptState::kFailed: return "failed";
-    case AttemptState::kUnclear: return "unclear";
-  }
-  __builtin_unreachable();
-}
-
 }  // namespace oauthvault::rivery

@@ -27,7 +27,5 @@ bool IsResumable(std::string_view reason);
 
 /// Whether a state is final: created; failed; stored where no connection was asked for.
 bool IsFinal(const storage::Attempt& attempt);
-/// `new`, `started`, ..
-std::string_view NameOf(storage::AttemptState state);
 
 }  // namespace oauthvault::rivery

@@ -58,7 +58,7 @@ grpc::ServerUnaryReactor* AccountsService::Set(grpc::CallbackServerContext* call
         if (asked.projects_size() != 0) {
           fields.projects.emplace(asked.projects().begin(), asked.projects().end());
         }
-        auto account = rivery::SetAccount(store_, *id, std::move(fields), reach_,
+        auto account = rivery::SetAccount(store_, *id, fields, reach_,
                                           admitted.ForCommit(), edge_.NowS());
         if (!account) return Fail(std::move(account));
         Write(account->row, answer);

@@ -1,7 +1,5 @@
 #include "daemon/rpc/credentials_service.h"
 
-#include <grpcpp/support/proto_buffer_reader.h>
-
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,57 +10,12 @@
 #include "daemon/custody/reveal.h"
 #include "daemon/custody/store.h"
 #include "daemon/custody/versions.h"
+#include "daemon/rpc/credentials_info.h"
+#include "daemon/rpc/raw_call.h"
 #include "daemon/rpc/secret_reply.h"
 
 namespace oauthvault::rpc {
 namespace {
-
-void Write(const storage::Credentials& row, std::uint64_t version,
-           const crypto::SealedRow& sealed, v1::CredentialsInfo& message) {
-  message.set_project(row.project.Str());
-  message.set_component(row.component.Str());
-  message.set_id(row.id.Str());
-  message.set_authorized_for(row.authorized_for);
-  message.mutable_creator()->set_id(row.creator_id);
-  message.mutable_creator()->set_description(row.creator_description);
-  message.set_created(custody::CreatedText(row.created_at_s));
-  message.set_oauth_version(row.oauth_version);
-  message.set_app_key(row.app_key.empty() ? row.client_id : row.app_key);
-  message.set_version(version);
-  message.set_data_size_bytes(static_cast<std::uint32_t>(sealed.PlainSize(crypto::Part::kData)));
-  message.set_foreign_client(row.foreign_client);
-}
-
-void Write(const custody::StoredCredentials& stored, v1::CredentialsInfo& message) {
-  Write(stored.row, stored.version, stored.sealed, message);
-}
-
-void Write(const storage::Stored<storage::CredentialsVersion>& former,
-           v1::CredentialsInfo& message) {
-  Write(former.row.credentials, former.row.version, former.sealed, message);
-}
-
-// A step of a method that answers by itself. A step that throws has not answered yet: gRPC would
-// say UNIMPLEMENTED with no text, and the trail's thread would end the process.
-template <class Refuse, class Step>
-void Take(const Refuse& refuse, Step step) noexcept {
-  try {
-    step();
-  } catch (...) {
-    refuse(Edge::FailedInside());
-  }
-}
-
-template <class Message>
-Result<Message> Decode(const grpc::ByteBuffer& bytes) {
-  grpc::ByteBuffer shared = bytes;  // counts references; the reader wants a mutable one
-  grpc::ProtoBufferReader reader(&shared);
-  Message message;
-  if (!reader.status().ok() || !message.ParseFromZeroCopyStream(&reader)) {
-    return Fail(Code::kInvalid, "the request is no message of this method");
-  }
-  return message;
-}
 
 Result<storage::Stored<storage::Credentials>> Find(const storage::Store& store,
                                                    const access::Scope& scope,

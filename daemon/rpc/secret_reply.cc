@@ -7,8 +7,10 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "daemon/custody/kept.h"
 #include "oauthvault/v1/credentials.pb.h"
 
 namespace oauthvault::rpc {
@@ -33,7 +35,7 @@ std::uint8_t* WriteHead(int field_number, std::size_t size, std::uint8_t* at) {
   return CodedOutputStream::WriteVarint32ToArray(static_cast<std::uint32_t>(size), at);
 }
 
-std::uint8_t* WriteText(int field_number, const std::string& text, std::uint8_t* at) {
+std::uint8_t* WriteText(int field_number, std::string_view text, std::uint8_t* at) {
   if (text.empty()) return at;
   at = WriteHead(field_number, text.size(), at);
   std::memcpy(at, text.data(), text.size());
@@ -51,57 +53,151 @@ grpc::ByteBuffer Adopt(crypto::SecretBytes bytes) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
+std::size_t TextSize(int field_number, std::string_view text) {
+  return FieldSize(field_number, text.size());
+}
+
+// A v1.RevealResponse but for its two secrets, whose places it knows. A view of the row.
+class RevealFields {
+ public:
+  RevealFields(const storage::Credentials& row, std::uint64_t version, std::size_t data_size,
+               std::size_t app_secret_size)
+      : row_(row), app_key_(custody::AppKeyOf(row)),
+        created_(custody::CreatedText(row.created_at_s)), version_(version),
+        data_size_(data_size), app_secret_size_(app_secret_size),
+        creator_size_(
+            TextSize(v1::Creator::kIdFieldNumber, row.creator_id) +
+            TextSize(v1::Creator::kDescriptionFieldNumber, row.creator_description)) {}
+
+  std::size_t Size() const {
+    return TextSize(Message::kIdFieldNumber, row_.id.Str()) +
+           TextSize(Message::kAuthorizedForFieldNumber, row_.authorized_for) +
+           FieldSize(Message::kCreatorFieldNumber, creator_size_) +
+           TextSize(Message::kCreatedFieldNumber, created_) +
+           FieldSize(Message::kDataFieldNumber, data_size_) +
+           TextSize(Message::kOauthVersionFieldNumber, row_.oauth_version) +
+           TextSize(Message::kAppKeyFieldNumber, app_key_) +
+           FieldSize(Message::kAppSecretFieldNumber, app_secret_size_) +
+           CodedOutputStream::VarintSize32(kVersionTag) +
+           CodedOutputStream::VarintSize64(version_);
+  }
+
+  // Where the secrets go: the rest of the message is there.
+  struct Places {
+    std::span<std::uint8_t> data;
+    std::span<std::uint8_t> app_secret;
+  };
+  // Writes Size() bytes.
+  Places WriteTo(std::uint8_t* at) const {
+    Places places;
+    at = WriteText(Message::kIdFieldNumber, row_.id.Str(), at);
+    at = WriteText(Message::kAuthorizedForFieldNumber, row_.authorized_for, at);
+    if (creator_size_ != 0) at = WriteHead(Message::kCreatorFieldNumber, creator_size_, at);
+    at = WriteText(v1::Creator::kIdFieldNumber, row_.creator_id, at);
+    at = WriteText(v1::Creator::kDescriptionFieldNumber, row_.creator_description, at);
+    at = WriteText(Message::kCreatedFieldNumber, created_, at);
+    at = LeaveRoom(Message::kDataFieldNumber, data_size_, at, places.data);
+    at = WriteText(Message::kOauthVersionFieldNumber, row_.oauth_version, at);
+    at = WriteText(Message::kAppKeyFieldNumber, app_key_, at);
+    at = LeaveRoom(Message::kAppSecretFieldNumber, app_secret_size_, at, places.app_secret);
+    at = CodedOutputStream::WriteVarint32ToArray(kVersionTag, at);
+    CodedOutputStream::WriteVarint64ToArray(version_, at);
+    return places;
+  }
+
+ private:
+  using Message = v1::RevealResponse;
+  static constexpr std::uint32_t kVersionTag =
+      WireFormatLite::MakeTag(Message::kVersionFieldNumber, WireFormatLite::WIRETYPE_VARINT);
+
+  static std::uint8_t* LeaveRoom(int field_number, std::size_t size, std::uint8_t* at,
+                                 std::span<std::uint8_t>& room) {
+    if (size == 0) return at;
+    at = WriteHead(field_number, size, at);
+    room = std::span(at, size);
+    return at + size;
+  }
+
+  const storage::Credentials& row_;
+  const std::string& app_key_;
+  const std::string created_;
+  const std::uint64_t version_;
+  const std::size_t data_size_;
+  const std::size_t app_secret_size_;
+  const std::size_t creator_size_;
+};
+
+RevealFields FieldsOf(const custody::Kept& kept) {
+  return {kept.credentials.row, kept.credentials.version, kept.DataSize(), kept.AppSecretSize()};
+}
+
+// A v1.RevealedItem that has a code, and no credentials.
+std::size_t RefusedSize(const OauthId& id, std::string_view code) {
+  return TextSize(v1::RevealedItem::kIdFieldNumber, id.Str()) +
+         TextSize(v1::RevealedItem::kCodeFieldNumber, code);
+}
+
+// One that has credentials of so many bytes.
+std::size_t RevealedSize(const OauthId& id, std::size_t credentials_size) {
+  return TextSize(v1::RevealedItem::kIdFieldNumber, id.Str()) +
+         FieldSize(v1::RevealedItem::kCredentialsFieldNumber, credentials_size);
+}
+
+std::uint8_t* WriteRefused(const OauthId& id, Code code, std::uint8_t* at) {
+  at = WriteHead(v1::RevealManyResponse::kItemsFieldNumber, RefusedSize(id, NameOf(code)), at);
+  at = WriteText(v1::RevealedItem::kIdFieldNumber, id.Str(), at);
+  return WriteText(v1::RevealedItem::kCodeFieldNumber, NameOf(code), at);
+}
+
+std::uint8_t* WriteRevealed(const custody::Sought& item, custody::Releases& releases,
+                            std::uint8_t* at) {
+  const RevealFields fields = FieldsOf(*item.kept);
+  const std::size_t size = fields.Size();
+  std::uint8_t* const begin = at;
+  at = WriteHead(v1::RevealManyResponse::kItemsFieldNumber, RevealedSize(item.id, size), at);
+  at = WriteText(v1::RevealedItem::kIdFieldNumber, item.id.Str(), at);
+  at = WriteHead(v1::RevealedItem::kCredentialsFieldNumber, size, at);
+  const RevealFields::Places places = fields.WriteTo(at);
+  const Result<void> opened = releases.OpenInto(item, places.data, places.app_secret);
+  // A code is shorter than the public fields of any credentials.
+  return opened ? at + size : WriteRefused(item.id, opened.error().GetCode(), begin);
+}
+
 }  // namespace
 
 Result<grpc::ByteBuffer> WriteRevealResponse(custody::Release release) {
-  using Message = v1::RevealResponse;
-  const storage::Credentials& row = release.Row();
-  v1::Creator creator;
-  creator.set_id(row.creator_id);
-  creator.set_description(row.creator_description);
-  const std::string creator_bytes = creator.SerializeAsString();
-  const std::string created = custody::CreatedText(row.created_at_s);
-  const std::string app_key = release.AppKey();
-  const std::size_t data_size = release.DataSize();
-  const std::size_t app_secret_size = release.AppSecretSize();
-  const std::uint64_t version = release.Version();
-  const std::uint32_t version_tag = WireFormatLite::MakeTag(Message::kVersionFieldNumber,
-                                                            WireFormatLite::WIRETYPE_VARINT);
-
-  const std::size_t size =
-      FieldSize(Message::kIdFieldNumber, row.id.Str().size()) +
-      FieldSize(Message::kAuthorizedForFieldNumber, row.authorized_for.size()) +
-      FieldSize(Message::kCreatorFieldNumber, creator_bytes.size()) +
-      FieldSize(Message::kCreatedFieldNumber, created.size()) +
-      FieldSize(Message::kDataFieldNumber, data_size) +
-      FieldSize(Message::kOauthVersionFieldNumber, row.oauth_version.size()) +
-      FieldSize(Message::kAppKeyFieldNumber, app_key.size()) +
-      FieldSize(Message::kAppSecretFieldNumber, app_secret_size) +
-      CodedOutputStream::VarintSize32(version_tag) + CodedOutputStream::VarintSize64(version);
-
-  crypto::SecretBytes reply(size);
+  const RevealFields fields(release.Row(), release.Version(), release.DataSize(),
+                            release.AppSecretSize());
+  crypto::SecretBytes reply(fields.Size());
   Result<void> opened = reply.Fill([&](std::span<std::uint8_t> bytes) {
-    std::uint8_t* at = bytes.data();
-    at = WriteText(Message::kIdFieldNumber, row.id.Str(), at);
-    at = WriteText(Message::kAuthorizedForFieldNumber, row.authorized_for, at);
-    at = WriteText(Message::kCreatorFieldNumber, creator_bytes, at);
-    at = WriteText(Message::kCreatedFieldNumber, created, at);
-    at = WriteHead(Message::kDataFieldNumber, data_size, at);
-    const std::span<std::uint8_t> data(at, data_size);
-    at += data_size;
-    at = WriteText(Message::kOauthVersionFieldNumber, row.oauth_version, at);
-    at = WriteText(Message::kAppKeyFieldNumber, app_key, at);
-    std::span<std::uint8_t> app_secret;
-    if (app_secret_size != 0) {
-      at = WriteHead(Message::kAppSecretFieldNumber, app_secret_size, at);
-      app_secret = std::span(at, app_secret_size);
-      at += app_secret_size;
-    }
-    at = CodedOutputStream::WriteVarint32ToArray(version_tag, at);
-    CodedOutputStream::WriteVarint64ToArray(version, at);
-    return std::move(release).OpenInto(data, app_secret);
+    const RevealFields::Places places = fields.WriteTo(bytes.data());
+    return std::move(release).OpenInto(places.data, places.app_secret);
   });
   if (!opened) return Fail(std::move(opened));
+  return Adopt(std::move(reply));
+}
+
+std::size_t RevealManyResponseSize(std::span<const custody::Sought> items) {
+  std::size_t size = 0;
+  for (const custody::Sought& item : items) {
+    size += FieldSize(v1::RevealManyResponse::kItemsFieldNumber,
+                      item.kept ? RevealedSize(item.id, FieldsOf(*item.kept).Size())
+                                : RefusedSize(item.id, NameOf(item.kept.error().GetCode())));
+  }
+  return size;
+}
+
+grpc::ByteBuffer WriteRevealManyResponse(custody::Releases releases) {
+  crypto::SecretBytes reply(RevealManyResponseSize(releases.Items()));
+  const std::size_t written = reply.Fill([&](std::span<std::uint8_t> bytes) {
+    std::uint8_t* at = bytes.data();
+    for (const custody::Sought& item : releases.Items()) {
+      at = item.kept ? WriteRevealed(item, releases, at)
+                     : WriteRefused(item.id, item.kept.error().GetCode(), at);
+    }
+    return static_cast<std::size_t>(at - bytes.data());
+  });
+  reply.Truncate(written);
   return Adopt(std::move(reply));
 }
 

@@ -16,6 +16,12 @@ void Write(const storage::TrustAnchor& row, v1::TrustAnchor& message) {
   message.set_created_by(row.created_by);
 }
 
+void Write(const storage::RevokedKey& row, v1::RevokedKey& message) {
+  message.set_key_sha256(row.key_hash);
+  message.set_revoked_at_s(row.revoked_at_s);
+  message.set_revoked_by(row.revoked_by);
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* TrustService::Add(grpc::CallbackServerContext* call,
@@ -59,6 +65,40 @@ grpc::ServerUnaryReactor* TrustService::Remove(grpc::CallbackServerContext* call
                                      "a trust anchor's id is hex digits, as its list shows it");
                        }
                        return trusts_.Remove(asked.id(), admitted.ForCommit());
+                     });
+}
+
+grpc::ServerUnaryReactor* TrustService::RevokeKey(grpc::CallbackServerContext* call,
+                                                  const v1::RevokeKeyRequest* request,
+                                                  v1::RevokedKey* response) {
+  return edge_.Serve(call, "Trust.RevokeKey", workers_, request, response,
+                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+                       Result<std::string> key_hash = asked.key_sha256();
+                       if (asked.has_certificate_pem()) {
+                         key_hash = registry::RevokedKeyIn(asked.certificate_pem());
+                       }
+                       if (!key_hash) return Fail(std::move(key_hash));
+                       auto revoked =
+                           trusts_.RevokeKey(*key_hash, admitted.ForCommit(), edge_.NowS());
+                       if (!revoked) return Fail(std::move(revoked));
+                       Write(revoked->row, answer);
+                       return {};
+                     });
+}
+
+grpc::ServerUnaryReactor* TrustService::ListRevokedKeys(
+    grpc::CallbackServerContext* call, const v1::ListRevokedKeysRequest* request,
+    v1::ListRevokedKeysResponse* response) {
+  return edge_.Serve(call, "Trust.ListRevokedKeys", workers_, request, response,
+                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+                       auto page = store_.List<storage::RevokedKey>("", "", asked.page_token(),
+                                                                    asked.page_size());
+                       if (!page) return Fail(std::move(page));
+                       for (const auto& stored : page->rows) {
+                         Write(stored.row, *answer.add_keys());
+                       }
+                       answer.set_next_page_token(page->next);
+                       return {};
                      });
 }
 

@@ -8,7 +8,7 @@
 
 namespace oauthvault::rpc {
 
-/// trust.proto: CAs outside of the vault whose certificates are believed.
+/// trust.proto: CAs outside of the vault whose certificates are believed, and revoked keys.
 class TrustService final : public v1::Trust::CallbackService {
  public:
   TrustService(const Edge& edge, Workers& workers, storage::Store& store,
@@ -21,6 +21,11 @@ class TrustService final : public v1::Trust::CallbackService {
                                  v1::ListTrustResponse*) override;
   grpc::ServerUnaryReactor* Remove(grpc::CallbackServerContext*, const v1::RemoveTrustRequest*,
                                    v1::RemoveTrustResponse*) override;
+  grpc::ServerUnaryReactor* RevokeKey(grpc::CallbackServerContext*, const v1::RevokeKeyRequest*,
+                                      v1::RevokedKey*) override;
+  grpc::ServerUnaryReactor* ListRevokedKeys(grpc::CallbackServerContext*,
+                                            const v1::ListRevokedKeysRequest*,
+                                            v1::ListRevokedKeysResponse*) override;
 
  private:
   const Edge& edge_;

@@ -106,6 +106,7 @@ struct Since {
   std::map<GrantNames, std::set<std::string>> grants;  // the rights that are left
   std::map<std::string, std::string> identities;       // serial -> principal
   std::set<std::string> anchors;                       // ids, removed and not added again
+  std::set<std::string> keys;                          // hashes of those that were revoked
   std::set<std::string> projects;                      // shredded or removed
   std::map<std::string, storage::Backup> backups;      // by folder
 };
@@ -146,6 +147,8 @@ void Take(const audit::HistoryLine& line, Since& since) {
     since.anchors.insert(words[0]);
   } else if (entry.act == "Trust.Add" && !words.empty()) {
     since.anchors.erase(words[0]);
+  } else if (entry.act == "Trust.RevokeKey" && !words.empty()) {
+    since.keys.insert(words[0]);
   } else if (entry.act == "Operations.ShredProject" || entry.act == "Registry.RemoveProject") {
     since.projects.insert(entry.project);
   } else if (entry.act == "Operations.Backup") {
@@ -234,6 +237,27 @@ Result<std::uint64_t> RemoveAnchors(const Since& since, storage::Store& store,
   return removed;
 }
 
+// Keys that no certificate is believed for any more.
+Result<std::uint64_t> RevokeKeys(const Since& since, storage::Store& store,
+                                 const storage::Act& act, std::int64_t now_s) {
+  std::uint64_t revoked = 0;
+  for (const std::string& key_hash : since.keys) {
+    const storage::RevokedKey row{key_hash, now_s, act.principal};
+    auto standing = store.Find<storage::RevokedKey>(row.Names());
+    if (!standing) return Fail(std::move(standing));
+    if (*standing) continue;
+    storage::Act one = act;
+    one.object = key_hash;
+    storage::Batch batch(std::move(one));
+    batch.Insert(row);
+    if (auto committed = store.Commit(std::move(batch)); !committed) {
+      return Fail(std::move(committed));
+    }
+    ++revoked;
+  }
+  return revoked;
+}
+
 // Backups that were made later still open, whatever this one knows.
 Result<void> NoteBackups(const Since& since, storage::Store& store, const storage::Act& act) {
   for (const auto& [folder, backup] : since.backups) {
@@ -266,6 +290,9 @@ Result<void> Replay(const Since& since, storage::Store& store, crypto::Keyring& 
   auto removed = RemoveAnchors(since, store, act);
   if (!removed) return Fail(std::move(removed));
   restored.anchors_removed = *removed;
+  auto keys = RevokeKeys(since, store, act, now_s);
+  if (!keys) return Fail(std::move(keys));
+  restored.keys_revoked = *keys;
   auto tokens = registry::Tokens(store, keyring).RemoveAll(act);
   if (!tokens) return Fail(std::move(tokens));
   restored.tokens_revoked = *tokens;

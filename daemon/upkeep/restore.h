@@ -27,6 +27,7 @@ struct Restored {
   std::uint64_t grants_revoked = 0;
   std::uint64_t identities_revoked = 0;
   std::uint64_t anchors_removed = 0;
+  std::uint64_t keys_revoked = 0;
   std::uint64_t projects_shredded = 0;
   std::uint64_t tokens_revoked = 0;  ///< all that the store had
   /// Where what stood before lies; empty where nothing did, and for the store as it stands.
@@ -46,10 +47,10 @@ void DropStaged(const std::filesystem::path& state);
 
 /// Restores the staged copy, opened by `keyring`: checks it, raises the epoch beyond the trail's
 /// and the copy's, and puts it in the vault's place. Before that it does again what the trail says
-/// came after the backup: takes grants away or narrows them, revokes identities, removes trust
-/// anchors, shreds projects, notes backups, each with its line. All tokens are revoked: which of
-/// them were revoked since is not to be trusted to an older store. Without `staged` the store that
-/// stands is taken as it is.
+/// came after the backup: takes grants away or narrows them, revokes identities and keys, removes
+/// trust anchors, shreds projects, notes backups, each with its line. All tokens are revoked: which
+/// of them were revoked since is not to be trusted to an older store. Without `staged` the store
+/// that stands is taken as it is.
 /// `reason` stands in the trail, which is verified first. Errors: Corrupt (the copy or the trail
 /// does not verify), Invalid (the reason), Exhausted, Unavailable. Before the first line in the
 /// trail the vault is as it was, and may be served; after it IsRestoring says so until a restore is

@@ -10,4 +10,8 @@ bool IsKeyOf(const crypto::Keyring& keyring, TableId table, const crypto::RowNam
          crypto::IsSabotaged(crypto::Sabotage::kNoAad);
 }
 
+bool AreTheNames(const crypto::RowNames& names, const crypto::RowNames& asked) {
+  return names == asked || crypto::IsSabotaged(crypto::Sabotage::kNoAad);
+}
+
 }  // namespace oauthvault::storage

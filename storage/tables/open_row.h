@@ -13,22 +13,43 @@ namespace oauthvault::storage {
 /// Whether a row of these names belongs under `key`.
 bool IsKeyOf(const crypto::Keyring& keyring, TableId table, const crypto::RowNames& names,
              const crypto::RowKey& key);
+/// Whether a row has the names that it was asked for by.
+bool AreTheNames(const crypto::RowNames& names, const crypto::RowNames& asked);
 
-/// Opens the meta part of a row that was found under `key`, and checks that the names in it hash
-/// back to that key. Errors: Corrupt.
-template <Row R>
+/// Opens the meta part of a row that was found under `key`, and checks the names in it: `belongs`
+/// says whether a row of these names stands in the right place. Errors: Corrupt.
+template <Row R, class Belongs>
 Result<R> OpenRow(const crypto::Keyring& keyring, const crypto::Owner& owner,
-                  const crypto::RowKey& key, const crypto::SealedRow& sealed) {
+                  const crypto::RowKey& key, const crypto::SealedRow& sealed, Belongs belongs) {
   Result<crypto::SecretBytes> meta = keyring.Open(owner, key, sealed, crypto::Part::kMeta);
   if (!meta) return Fail(std::move(meta));
   Result<FieldReader> fields = FieldReader::Parse(*meta);
   if (!fields) return Fail(std::move(fields));
   Result<R> row = R::Decode(*fields);
   if (!row) return Fail(std::move(row));
-  if (!IsKeyOf(keyring, R::kTable, row->Names(), key)) {
+  if (!belongs(row->Names())) {
     return Fail(Code::kCorrupt, "a row's names do not belong to the key it was found under");
   }
   return row;
+}
+
+/// The same of a row whose names are not known before: they have to hash back to the key.
+template <Row R>
+Result<R> OpenRow(const crypto::Keyring& keyring, const crypto::Owner& owner,
+                  const crypto::RowKey& key, const crypto::SealedRow& sealed) {
+  return OpenRow<R>(keyring, owner, key, sealed, [&](const crypto::RowNames& names) {
+    return IsKeyOf(keyring, R::kTable, names, key);
+  });
+}
+
+/// The same of a row whose key was made of the names `asked`, which saves hashing them again.
+template <Row R>
+Result<R> OpenRow(const crypto::Keyring& keyring, const crypto::Owner& owner,
+                  const crypto::RowKey& key, const crypto::SealedRow& sealed,
+                  const crypto::RowNames& asked) {
+  return OpenRow<R>(keyring, owner, key, sealed, [&](const crypto::RowNames& names) {
+    return AreTheNames(names, asked);
+  });
 }
 
 }  // namespace oauthvault::storage

@@ -177,6 +177,7 @@ enum class TrustAnchorField : std::uint8_t {
   kCreatedAt = 6,
   kCreatedBy = 7,
 };
+enum class RevokedKeyField : std::uint8_t { kKeyHash = 1, kRevokedAt = 2, kRevokedBy = 3 };
 
 template <class Field>
 constexpr std::uint8_t Number(Field field) {
@@ -214,6 +215,21 @@ Result<Tally> TallyIn(const FieldReader& fields, Field rows, Field set_hash) {
 }
 
 }  // namespace
+
+static_assert(kAttemptStates.size() == static_cast<std::size_t>(AttemptState::kUnclear));
+
+std::string_view NameOf(AttemptState state) {
+  switch (state) {
+    case AttemptState::kNew: return "new";
+    case AttemptState::kStarted: return "started";
+    case AttemptState::kStored: return "stored";
+    case AttemptState::kCreating: return "creating";
+    case AttemptState::kCreated: return "created";
+    case AttemptState::kFailed: return "failed";
+    case AttemptState::kUnclear: return "unclear";
+  }
+  __builtin_unreachable();
+}
 
 void Project::Encode(FieldWriter& fields) const {
   using enum ProjectField;
@@ -702,6 +718,22 @@ Result<TrustAnchor> TrustAnchor::Decode(const FieldReader& fields) {
       .expires_at_s = fields.Signed(Number(kExpiresAt)),
       .created_at_s = fields.Signed(Number(kCreatedAt)),
       .created_by = fields.Text(Number(kCreatedBy)),
+  };
+}
+
+void RevokedKey::Encode(FieldWriter& fields) const {
+  using enum RevokedKeyField;
+  fields.Put(Number(kKeyHash), key_hash);
+  fields.Put(Number(kRevokedAt), revoked_at_s);
+  fields.Put(Number(kRevokedBy), revoked_by);
+}
+
+Result<RevokedKey> RevokedKey::Decode(const FieldReader& fields) {
+  using enum RevokedKeyField;
+  return RevokedKey{
+      .key_hash = fields.Text(Number(kKeyHash)),
+      .revoked_at_s = fields.Signed(Number(kRevokedAt)),
+      .revoked_by = fields.Text(Number(kRevokedBy)),
   };
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <vector>
@@ -39,6 +40,7 @@ enum class TableId : std::uint8_t {
   kTokens = 14,
   kCredentialsVersions = 15,
   kTrustAnchors = 20,
+  kRevokedKeys = 21,
 };
 
 /// A tenant.
@@ -190,6 +192,12 @@ enum class AttemptState : std::uint8_t {
   kFailed = 6,
   kUnclear = 7,
 };
+/// All of them, in the order of their numbers.
+inline constexpr std::array kAttemptStates = {
+    AttemptState::kNew,     AttemptState::kStarted, AttemptState::kStored, AttemptState::kCreating,
+    AttemptState::kCreated, AttemptState::kFailed,  AttemptState::kUnclear};
+/// `new`, `started`, ..
+std::string_view NameOf(AttemptState state);
 
 /// Secret part kData, while it is started only: pull_id, a line feed, auth_uri.
 struct Attempt {
@@ -436,6 +444,22 @@ struct TrustAnchor {
   bool operator==(const TrustAnchor&) const = default;
 };
 
+/// A public key that no certificate is believed for any more, whoever signed it.
+struct RevokedKey {
+  static constexpr TableId kTable = TableId::kRevokedKeys;
+  static constexpr Text kNotFound = "no such revoked key";
+  static constexpr crypto::OwnerKind kOwner = crypto::OwnerKind::kVault;
+  std::string key_hash;  ///< SHA-256 of the SubjectPublicKeyInfo, 64 lower-case hex digits
+  std::int64_t revoked_at_s = 0;
+  std::string revoked_by;  ///< principal
+
+  static crypto::RowNames Names(const std::string& key_hash) { return {{}, {}, {key_hash}}; }
+  crypto::RowNames Names() const { return Names(key_hash); }
+  void Encode(FieldWriter& fields) const;
+  static Result<RevokedKey> Decode(const FieldReader& fields);
+  bool operator==(const RevokedKey&) const = default;
+};
+
 /// Free text of a row has at most this many bytes of UTF-8.
 inline constexpr std::size_t kMaxTextSize = 1024;
 
@@ -458,7 +482,7 @@ void ForEachRowType(F&& use) {
   }(std::type_identity<
       std::tuple<Project, Component, Grant, Identity, Credentials, Account, Attempt, Connection,
                  Authority, Anchor, Summary, Backup, Rewrapping, Token, CredentialsVersion,
-                 TrustAnchor>>());
+                 TrustAnchor, RevokedKey>>());
 }
 
 }  // namespace oauthvault::storage

@@ -72,11 +72,16 @@ Result<std::uint64_t> Store::Commit(Batch batch) {
   }
   if (committed || committed.error().GetCode() == Code::kUnavailable) {
     for (const Batch::Pending& pending : batch.pending_) {
-      const auto listener = listeners_.find(pending.table);
-      if (listener != listeners_.end()) listener->second(pending.names);
+      TellListeners(pending.table, pending.names);
     }
   }
   return committed;
+}
+
+void Store::TellListeners(TableId table, const crypto::RowNames& names) const {
+  for (const Listener& one : listeners_) {
+    if (one.table == table) one.changed(names);
+  }
 }
 
 Result<RewrapPage> Store::Rewrap(const crypto::Owner& owner, const std::string& page_token,
@@ -163,6 +168,9 @@ Result<std::uint64_t> Store::RemoveUnopened(TableId table, const ProjectId& proj
     changes.push_back({keyed.key, Expect::Write(keyed.row), std::nullopt});
   }
   Result<std::uint64_t> committed = engine_.Commit(std::move(changes), BytesOf(act));
+  if (committed || committed.error().GetCode() == Code::kUnavailable) {
+    TellListeners(table, {project.Str(), {}, {}});
+  }
   if (!committed) return Fail(std::move(committed));
   return rows->size();
 }
@@ -183,6 +191,25 @@ Result<std::optional<crypto::SealedRow>> Store::ReadOne(const crypto::RowKey& ke
   Result<std::vector<std::optional<crypto::SealedRow>>> rows = engine_.Read(std::span(&key, 1));
   if (!rows) return Fail(std::move(rows));
   return std::move(rows->front());
+}
+
+Result<std::vector<Result<std::optional<crypto::SealedRow>>>> Store::ReadEach(
+    std::span<const crypto::RowKey> keys) const {
+  std::vector<Result<std::optional<crypto::SealedRow>>> each;
+  each.reserve(keys.size());
+  Result<std::vector<std::optional<crypto::SealedRow>>> rows = engine_.Read(keys);
+  if (rows) {
+    for (std::optional<crypto::SealedRow>& row : *rows) each.push_back(std::move(row));
+    return each;
+  }
+  if (rows.error().GetCode() != Code::kCorrupt) return Fail(std::move(rows));
+  // One of them is damaged; alone, each says whether it is the one.
+  for (const crypto::RowKey& key : keys) {
+    Result<std::optional<crypto::SealedRow>> row = ReadOne(key);
+    if (!row && row.error().GetCode() != Code::kCorrupt) return Fail(std::move(row));
+    each.push_back(std::move(row));
+  }
+  return each;
 }
 
 Result<Store::RawPage> Store::ScanPage(TableId table, std::string_view project,

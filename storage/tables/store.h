@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +16,7 @@
 #include "storage/engine.h"
 #include "storage/tables/act.h"
 #include "storage/tables/open_row.h"
+#include "storage/tables/opened.h"
 #include "storage/tables/rows.h"
 
 namespace oauthvault::storage {
@@ -44,6 +44,9 @@ struct Page {
   std::vector<Stored<R>> rows;
   std::string next;
 };
+
+/// What a walk over rows does after one of them.
+enum class Walk : std::uint8_t { kOn, kEnds };
 
 /// A page holds at most this many rows; 0 in a request means kDefaultPageSize.
 inline constexpr std::size_t kMaxPageSize = 500;
@@ -141,9 +144,7 @@ class Store {
     Result<std::optional<crypto::SealedRow>> sealed = ReadOne(key);
     if (!sealed) return Fail(std::move(sealed));
     if (!*sealed) return std::optional<Stored<R>>();
-    Result<Stored<R>> opened = OpenMeta<R>(key, std::move(**sealed), OwnerOf<R>(names.project));
-    if (!opened) return Fail(std::move(opened));
-    return std::optional<Stored<R>>(std::move(*opened));
+    return OpenAsked<R>(key, std::move(**sealed), names);
   }
 
   /// The same where the row must be there. Errors: NotFound, and as Find.
@@ -153,6 +154,34 @@ class Store {
     if (!found) return Fail(std::move(found));
     if (!*found) return Fail(Code::kNotFound, R::kNotFound);
     return std::move(**found);
+  }
+
+  /// Each of several rows, in the order of `names`: what Find would give. They come from one
+  /// snapshot unless one of them is damaged in its structure, which costs no other its answer.
+  /// Errors: Unavailable.
+  template <Row R>
+  Result<std::vector<Result<std::optional<Stored<R>>>>> FindEach(
+      std::span<const crypto::RowNames> names) const {
+    std::vector<crypto::RowKey> keys;
+    keys.reserve(names.size());
+    for (const crypto::RowNames& one : names) {
+      keys.push_back(keyring_.KeyOf(static_cast<std::uint8_t>(R::kTable), one));
+    }
+    Result<std::vector<Result<std::optional<crypto::SealedRow>>>> rows = ReadEach(keys);
+    if (!rows) return Fail(std::move(rows));
+    std::vector<Result<std::optional<Stored<R>>>> found;
+    found.reserve(names.size());
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      Result<std::optional<crypto::SealedRow>>& sealed = (*rows)[i];
+      if (!sealed) {
+        found.push_back(Fail(std::move(sealed)));
+      } else if (!*sealed) {
+        found.push_back(std::nullopt);
+      } else {
+        found.push_back(OpenAsked<R>(keys[i], std::move(**sealed), names[i]));
+      }
+    }
+    return found;
   }
 
   /// Rows of a table, or of a project, or of a project and component in it (empty = any), in order
@@ -180,7 +209,8 @@ class Store {
   }
 
   /// Calls `take(Stored<R>&)` for each row that List would list, page by page. `take` returns
-  /// nothing, or Result<void>: an error ends it and is passed on. Errors: those of List.
+  /// nothing; or Walk, which may end it; or Result<void>: an error ends it and is passed on.
+  /// Errors: those of List.
   template <Row R, class Take>
   Result<void> ForEach(std::string_view project, std::string_view component, Take take) const {
     std::string page_token;
@@ -188,8 +218,11 @@ class Store {
       Result<Page<R>> page = List<R>(project, component, page_token, kMaxPageSize);
       if (!page) return Fail(std::move(page));
       for (Stored<R>& stored : page->rows) {
-        if constexpr (std::is_void_v<decltype(take(stored))>) {
+        using Taken = decltype(take(stored));
+        if constexpr (std::is_void_v<Taken>) {
           take(stored);
+        } else if constexpr (std::is_same_v<Taken, Walk>) {
+          if (take(stored) == Walk::kEnds) return {};
         } else if (Result<void> taken = take(stored); !taken) {
           return taken;
         }
@@ -249,11 +282,16 @@ class Store {
   const crypto::Keyring& GetKeyring() const { return keyring_; }
 
   /// Calls `changed` with the names of each row of a table that a batch has written or removed, or
-  /// may have: from the thread that committed, behind the commit. It must be short and not commit.
-  /// For one listener a table; set and taken away (nullptr) while nobody else commits.
-  void Listen(TableId table, std::function<void(const crypto::RowNames&)> changed) {
-    listeners_.erase(table);
-    if (changed) listeners_.emplace(table, std::move(changed));
+  /// may have, and with a project's name alone where rows of it were removed unopened: from the
+  /// thread that committed, behind the commit. It must be short and not commit. `who` names it for
+  /// StopListening; both are called while nobody else commits.
+  void Listen(TableId table, const void* who,
+              std::function<void(const crypto::RowNames&)> changed) {
+    listeners_.push_back({table, who, std::move(changed)});
+  }
+  /// Calls none of `who` any more.
+  void StopListening(const void* who) {
+    std::erase_if(listeners_, [who](const Listener& one) { return one.who == who; });
   }
 
  private:
@@ -264,7 +302,10 @@ class Store {
   Result<void> CommitRewrapped(const crypto::Owner& owner, std::span<const Change> changes,
                                const Act& act);
   std::vector<std::vector<std::uint8_t>> PrefixesOf(const crypto::Owner& owner) const;
+  void TellListeners(TableId table, const crypto::RowNames& names) const;
   Result<std::optional<crypto::SealedRow>> ReadOne(const crypto::RowKey& key) const;
+  Result<std::vector<Result<std::optional<crypto::SealedRow>>>> ReadEach(
+      std::span<const crypto::RowKey> keys) const;
   Result<RawPage> ScanPage(TableId table, std::string_view project, std::string_view component,
                            std::string_view page_token, std::size_t page_size) const;
   Result<Secrets> OpenAll(const crypto::Owner& owner, const crypto::RowKey& key,
@@ -279,9 +320,31 @@ class Store {
     return Stored<R>{std::move(*row), version, key, std::move(sealed)};
   }
 
+  // A row that was read under the key of these names.
+  template <Row R>
+  Result<Stored<R>> OpenAsked(const crypto::RowKey& key, crypto::SealedRow sealed,
+                              const crypto::RowNames& asked) const {
+    const std::uint64_t version = sealed.RecordVersion();
+    if constexpr (std::is_same_v<R, Component>) {
+      if (std::optional<R> row = components_.Find(key, sealed)) {
+        return Stored<R>{std::move(*row), version, key, std::move(sealed)};
+      }
+    }
+    Result<R> row = OpenRow<R>(keyring_, OwnerOf<R>(asked.project), key, sealed, asked);
+    if (!row) return Fail(std::move(row));
+    if constexpr (std::is_same_v<R, Component>) components_.Keep(key, sealed, *row);
+    return Stored<R>{std::move(*row), version, key, std::move(sealed)};
+  }
+
   Engine& engine_;
   const crypto::Keyring& keyring_;
-  std::map<TableId, std::function<void(const crypto::RowNames&)>> listeners_;
+  struct Listener {
+    TableId table;
+    const void* who;
+    std::function<void(const crypto::RowNames&)> changed;
+  };
+  std::vector<Listener> listeners_;
+  mutable Opened<Component> components_;  // each reveal reads its component's
 };
 
 }  // namespace oauthvault::storage

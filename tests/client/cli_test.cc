@@ -47,9 +47,11 @@ TEST_F(CliTest, Help_OfEveryVerbEndsWithAnExample) {
       "component set", "component list", "component show", "component remove", "grant add",
       "grant list", "grant remove", "identity issue", "identity renew", "identity list",
       "identity revoke", "identity trust add", "identity trust list", "identity trust remove",
+      "identity trust revoke", "identity trust revoked",
       "token issue", "token list", "token revoke", "explain",
       "credentials put", "credentials list", "credentials show", "credentials reveal",
       "credentials delete", "credentials versions", "credentials rollback", "credentials prune",
+      "credentials watch",
       "inject", "encrypt", "run", "rivery account set", "rivery account show",
       "rivery account list", "rivery types", "rivery authorize", "connect", "connection list",
       "connection show", "connection update", "connection verify", "connection adopt",
@@ -316,6 +318,86 @@ TEST_F(CliTest, Reveal_PrintsTheEightKeysOrTheDataExactly) {
   }
 }
 
+TEST_F(CliTest, Reveal_OfSeveral_PrintsALineForEachAndFailsWhereOneIsMissing) {
+  SetReveal();
+  v1::RevealManyResponse response;
+  for (const char* id : {"main", "absent", "second"}) {
+    v1::RevealedItem& item = *response.add_items();
+    item.set_id(id);
+    if (item.id() == "absent") {
+      item.set_code("NOT_FOUND");
+      continue;
+    }
+    v1::RevealResponse& credentials = *item.mutable_credentials();
+    credentials.set_id(id);
+    credentials.mutable_creator()->set_id("local/admin");
+    credentials.set_created("2016-01-31 00:13:30");
+    credentials.set_data("{\"refresh_token\":\"" + std::string(kCanary) + "\"}");
+    credentials.set_oauth_version("2.0");
+    credentials.set_app_key("w51u7j30oghe412");
+    credentials.set_app_secret("app secret");
+  }
+  fake_.Set("Credentials/RevealMany", {.messages = {response.SerializeAsString()}});
+  const std::string reveal = "credentials reveal main absent second" + std::string(kPair);
+  const Ran partly = Run(reveal);
+  EXPECT_EQ(partly.exit, 1);
+  ExpectGolden("credentials_reveal_several.jsonl", partly.out);
+  EXPECT_NE(partly.err.find("1 of 3 credentials"), std::string::npos) << partly.err;
+  v1::RevealManyRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Credentials/RevealMany").back()));
+  EXPECT_EQ(std::vector<std::string>(request.ids().begin(), request.ids().end()),
+            (std::vector<std::string>{"main", "absent", "second"}));
+  EXPECT_EQ(request.project(), "123");
+
+  response.mutable_items()->DeleteSubrange(1, 1);
+  fake_.Set("Credentials/RevealMany", {.messages = {response.SerializeAsString()}});
+  const Ran to_file = Run("credentials reveal main second --out several" + std::string(kPair));
+  EXPECT_EQ(to_file.exit, 0) << to_file.err;
+  EXPECT_EQ(to_file.out, "");
+  EXPECT_EQ(ModeOf(folder_ / "several"), 0600U);
+  const Ran data = Run(reveal + " --field data");
+  EXPECT_EQ(data.exit, 1);
+  EXPECT_NE(data.err.find("--field data is for one ID"), std::string::npos) << data.err;
+}
+
+TEST_F(CliTest, Watch_PrintsALineForEachEventAndGoesOnWhereTheStreamEnded) {
+  const auto standing = [](const char* id, std::uint64_t version) {
+    v1::CredentialsEvent event;
+    event.mutable_standing()->set_id(id);
+    event.mutable_standing()->set_version(version);
+    event.mutable_standing()->set_created("2016-01-31 00:13:30");
+    return event.SerializeAsString();
+  };
+  v1::CredentialsEvent absent;
+  absent.set_absent_id("gone");
+  v1::CredentialsEvent caught_up;
+  caught_up.set_caught_up(true);
+  const std::vector<Answer> streams = {
+      {.messages = {standing("main", 3), standing("old", 1), absent.SerializeAsString(),
+                    caught_up.SerializeAsString(), standing("main", 4)},
+       .code = Code::kUnavailable, .text = "the vault stops"},
+      // What was said before is not said again, but for what is new and what is missing.
+      {.messages = {standing("main", 5), caught_up.SerializeAsString()},
+       .code = Code::kDenied, .text = "no longer"}};
+  fake_.SetInTurn("Credentials/Watch", streams);
+  const Ran people = Run("credentials watch" + std::string(kPair));
+  EXPECT_EQ(people.exit, 1);
+  EXPECT_NE(people.err.find("no longer"), std::string::npos) << people.err;
+  ExpectGolden("credentials_watch.txt", people.out);
+  fake_.SetInTurn("Credentials/Watch", streams);
+  ExpectGolden("credentials_watch.jsonl",
+               Run("credentials watch main gone --json" + std::string(kPair)).out);
+  v1::WatchCredentialsRequest request;
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Credentials/Watch").back()));
+  EXPECT_EQ(request.ids_size(), 2);
+}
+
+TEST_F(CliTest, Watch_ThatNobodyAnswers_FailsAtOnce) {
+  const Ran alone = Run("credentials watch" + std::string(kPair), "", "OAUTHVAULT_SOCKET=none");
+  EXPECT_NE(alone.exit, 0);
+  EXPECT_EQ(alone.out, "");
+}
+
 TEST_F(CliTest, Inject_CallsTheVaultOnlyWhenItMust) {
   const std::string inject = "inject config.json --out out.json" + std::string(kPair);
   WriteText(folder_ / "config.json", "{\"a\":1}");
@@ -567,6 +649,19 @@ TEST_F(CliTest, Trust_SendsTheCertificateAndItsBounds) {
   *list.add_anchors() = anchor;
   fake_.Set("Trust/List", {.messages = {list.SerializeAsString()}});
   EXPECT_NE(Run("identity trust list").out.find("partner.example"), std::string::npos);
+
+  v1::RevokedKey key;
+  key.set_key_sha256("cd34");
+  fake_.Set("Trust/RevokeKey", {.messages = {key.SerializeAsString()}});
+  ASSERT_EQ(Run("identity trust revoke ca.pem").exit, 0);
+  v1::RevokeKeyRequest revoked;
+  ASSERT_TRUE(revoked.ParseFromString(fake_.Requests("Trust/RevokeKey").back()));
+  EXPECT_EQ(revoked.certificate_pem(), "a certificate");
+  EXPECT_EQ(Run("identity trust revoke").exit, 1);
+  v1::ListRevokedKeysResponse keys;
+  *keys.add_keys() = key;
+  fake_.Set("Trust/ListRevokedKeys", {.messages = {keys.SerializeAsString()}});
+  EXPECT_NE(Run("identity trust revoked").out.find("cd34"), std::string::npos);
 }
 
 TEST_F(CliTest, Explain_IsReadByPeopleAndByMachines) {

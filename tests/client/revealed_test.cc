@@ -55,6 +55,57 @@ TEST(Revealed, Read_GivesEveryFieldExactlyHoweverTheInputIsSplit) {
   }
 }
 
+Outcome<std::vector<RevealedItem>> ReadItems(const std::string& wire, int block_size = -1) {
+  ArrayInputStream stream(wire.data(), static_cast<int>(wire.size()), block_size);
+  return ReadRevealedItems(stream);
+}
+
+v1::RevealManyResponse SampleOfSeveral() {
+  v1::RevealManyResponse response;
+  response.add_items()->set_id("main");
+  *response.mutable_items(0)->mutable_credentials() = Sample();
+  response.add_items()->set_id("absent");
+  response.mutable_items(1)->set_code("NOT_FOUND");
+  return response;
+}
+
+TEST(RevealedItems, Read_GivesEachItemInItsOrderHoweverTheInputIsSplit) {
+  const std::string wire = SampleOfSeveral().SerializeAsString();
+  for (int block_size = 1; block_size <= static_cast<int>(wire.size()); ++block_size) {
+    const auto items = ReadItems(wire, block_size);
+    ASSERT_TRUE(items) << block_size;
+    ASSERT_EQ(items->size(), 2U);
+    EXPECT_EQ(items->front().id, "main");
+    EXPECT_EQ(items->front().code, "");
+    EXPECT_EQ(TextOf(items->front().revealed.data.Bytes()), Sample().data());
+    EXPECT_EQ(items->front().revealed.version, 7U);
+    EXPECT_EQ(items->back().id, "absent");
+    EXPECT_EQ(items->back().code, "NOT_FOUND");
+  }
+}
+
+TEST(RevealedItems, Read_OfWhatIsNoAnswer_IsCorrupt) {
+  const std::string wire = SampleOfSeveral().SerializeAsString();
+  for (std::size_t size = 0; size < wire.size(); ++size) {
+    const auto items = ReadItems(wire.substr(0, size));
+    // Cut between two items it is an answer still: of one.
+    if (items) {
+      EXPECT_EQ(items->size(), 1U) << size;
+    } else {
+      EXPECT_EQ(items.error().code, Code::kCorrupt) << size;
+    }
+  }
+  v1::RevealManyResponse neither;
+  neither.add_items()->set_id("main");
+  EXPECT_FALSE(ReadItems(neither.SerializeAsString()));
+  v1::RevealManyResponse nameless = SampleOfSeveral();
+  nameless.mutable_items(1)->clear_id();
+  EXPECT_FALSE(ReadItems(nameless.SerializeAsString()));
+  v1::RevealManyResponse many;
+  for (int i = 0; i < 65; ++i) *many.add_items() = SampleOfSeveral().items(1);
+  EXPECT_FALSE(ReadItems(many.SerializeAsString()));
+}
+
 TEST(Revealed, Read_TakesUnusualOrderUnknownFieldsAndTheLastOfARepeatedField) {
   v1::RevealResponse first;
   first.set_version(3);

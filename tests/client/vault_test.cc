@@ -225,6 +225,25 @@ TEST_F(VaultTest, Watch_GivesEveryStateAndEndsWithTheFinalOne) {
   EXPECT_EQ(seen, (std::vector{v1::ATTEMPT_STATE_STARTED, v1::ATTEMPT_STATE_STORED}));
 }
 
+TEST_F(VaultTest, WatchCredentials_GivesEveryEventAndTheReasonOfTheEnd) {
+  v1::CredentialsEvent standing;
+  standing.mutable_standing()->set_id("main");
+  v1::CredentialsEvent caught_up;
+  caught_up.set_caught_up(true);
+  fake_.Set("Credentials/Watch",
+            {.messages = {standing.SerializeAsString(), caught_up.SerializeAsString()},
+             .code = Code::kDenied, .text = "no longer"});
+  int events = 0;
+  v1::WatchCredentialsRequest request;
+  const auto count = [&](const v1::CredentialsEvent&) { return ++events != 0; };
+  const auto watched = Connected().WatchCredentials(request, {}, count);
+  ASSERT_FALSE(watched);
+  EXPECT_EQ(watched.error().code, Code::kDenied);
+  EXPECT_EQ(events, 2);
+  EXPECT_TRUE(Connected().WatchCredentials(
+      request, {}, [](const v1::CredentialsEvent&) { return false; }));
+}
+
 TEST(Connect, NamesWhatIsMissing) {
   const TemporaryFolder folder;
   std::ofstream(folder / "not.pem") << "no pem";

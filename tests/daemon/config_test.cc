@@ -52,7 +52,8 @@ std::string Described(const Config& config) {
        << config.http.key << '\n' << config.http.max_connections << '\n'
        << config.http.max_connections_per_address << '\n'
        << config.tls.certificate_folder << '\n'
-       << config.rivery.allow_loopback << config.rivery.allow_private << '\n'
+       << config.rivery.allow_loopback << config.rivery.allow_private
+       << config.rivery.ca_file << '\n'
        << config.rivery.calls_per_minute << '\n' << config.rivery.poll_interval_ms << '\n'
        << config.rivery.retry_interval_ms << '\n' << config.rivery.settle_time_ms << '\n'
        << config.rivery.update_pause_ms << ' ' << config.rivery.catalogue_max_age_s
@@ -146,7 +147,7 @@ TEST_F(ConfigFile, TheDocumentedFileAndTheFlagsNameTheSameSettings) {
   // No setting: --sealed is for this one start.
   for (const char* builtin : {"--help", "--version", "--sealed"}) flags.erase(builtin);
   EXPECT_EQ(flags, documented);
-  EXPECT_EQ(documented.size(), 34U);
+  EXPECT_EQ(documented.size(), 36U);
 }
 
 TEST_F(ConfigFile, AFlagBeatsTheEnvironmentWhichBeatsTheFileWhichBeatsTheDefault) {

@@ -96,13 +96,6 @@ class Part:
             self.violation("RELEASED", f"a secret left without a line ({request_id})")
 
 
-def injected(served):
-    served.preload = served.options.build / "tests" / "faults" / "preload_fault.so"
-    served.environment = {"FAULTS_ROOT": str(served.folder),
-                          "FAULTS_CONTROL": str(served.folder / "control")}
-    return fault_control.Control(served.folder / "control")
-
-
 W, S, R = fault_control.WRITE, fault_control.SYNC, fault_control.RESIZE
 INJECTED = [("write fails", W, "EIO"), ("disk read-only", W | S | R, "EROFS"),
             ("sync fails", S, "EIO"), ("write hangs", W, "hang"), ("sync hangs", S, "hang")]
@@ -110,7 +103,7 @@ INJECTED = [("write fails", W, "EIO"), ("disk read-only", W | S | R, "EROFS"),
 
 def injected_way(options, report, name, kinds, what):
     with vault.Vault(options) as served:
-        control = injected(served)
+        control = served.preload_faults()
         served.init().start().register()
         part = Part(served, report, name, options.bound_ms)
         with served.client() as client:
@@ -182,7 +175,7 @@ class FullDisk:
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2M,mode=0700", "none", self.path],
                            check=True)
         else:
-            self.control = injected(served)
+            self.control = served.preload_faults()
 
     def fill(self):
         if self.control:

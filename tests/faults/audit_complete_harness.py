@@ -74,9 +74,10 @@ def load_until_killed(served, control, report, number):
         for caller in callers:
             caller.start()
         time.sleep(random.uniform(0.02, 0.3))
-        if number % 2 == 0:
-            # What is written now is not written before the kill.
-            control.arm(fault_control.WRITE, 1, "hang", True, "audit.jsonl")
+        # What is written, or synced, from now on is not before the kill.
+        hanging = [fault_control.WRITE, None, fault_control.SYNC, None][number % 4]
+        if hanging:
+            control.arm(hanging, 1, "hang", True, "audit.jsonl")
             time.sleep(HANG_S)
         served.kill()
         for caller in callers:
@@ -88,10 +89,10 @@ def load_until_killed(served, control, report, number):
     return callers
 
 
-def check_lines(served, callers, report, number):
-    """Looks into the trail as the kill left it."""
+def check_lines(served, control, callers, report, number):
+    """Looks into the trail as a power loss at the kill would have left it."""
     told = {}
-    for line in audited.lines_of(served):
+    for line in audited.durable_lines_of(served, control):
         if line["act"] == "Credentials.Reveal" and line["outcome"] == "allowed":
             told[line.get("request_id")] = line
     for caller in callers:
@@ -114,10 +115,7 @@ def main():
     report = vault.Report("audit_complete", options)
     received = calls = denied = kills = 0
     with vault.Vault(options) as served:
-        served.preload = options.build / "tests" / "faults" / "preload_fault.so"
-        served.environment = {"FAULTS_ROOT": str(served.folder),
-                              "FAULTS_CONTROL": str(served.folder / "control")}
-        control = fault_control.Control(served.folder / "control")
+        control = served.preload_faults()
         served.init().start().register()
         try:
             while kills < options.kills or (calls < options.calls and kills < 10 * options.kills):
@@ -126,7 +124,7 @@ def main():
                 received += sum(len(caller.received) for caller in callers)
                 calls += sum(caller.calls for caller in callers)
                 denied += sum(caller.denied for caller in callers)
-                check_lines(served, callers, report, kills)
+                check_lines(served, control, callers, report, kills)
                 served.start()
             with audited.Auditor(served) as auditor:
                 shown = len(auditor.find(b"an-access-token-of-c-0"))

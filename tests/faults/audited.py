@@ -20,6 +20,20 @@ def lines_of(served):
     return lines
 
 
+def durable_lines_of(served, control):
+    """The lines that a sync covers which came back (preload_fault tells): what stands behind them
+    in the file could be gone after a power loss. For a trail whose last segment is the open one."""
+    closed = [text for path in segments_of(served.audit)[:-1]
+              for text in path.read_bytes().splitlines()]
+    with open(served.audit / "audit.jsonl", "rb") as trail:
+        open_ones = trail.read(control.durable).splitlines()
+    lines = []
+    for text in closed + open_ones:
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(text))
+    return lines
+
+
 def segments_of(folder):
     return [*sorted(folder.glob("audit-*.jsonl")), folder / "audit.jsonl"]
 
@@ -77,13 +91,18 @@ class Auditor:
                 return records
 
 
-def reveal(client, oauth_id, timeout=vault.CALL_TIMEOUT_S, **where):
-    """A reveal with an id of its own: the id, and the answer."""
-    request_id = uuid.uuid4().hex
-    request = client.messages.RevealRequest(project=where.get("project", vault.PROJECT),
-                                            component=vault.COMPONENT, id=oauth_id)
+def call(method, request, timeout=vault.CALL_TIMEOUT_S, request_id=None):
+    """A call with an id of its own: the id, and the answer."""
+    request_id = request_id or uuid.uuid4().hex
     try:
-        return request_id, client.credentials.Reveal(
-            request, timeout=timeout, metadata=(("x-request-id", request_id),))
+        return request_id, method(request, timeout=timeout,
+                                  metadata=(("x-request-id", request_id),))
     except grpc.RpcError as error:
         raise vault.Refused(error) from None
+
+
+def reveal(client, oauth_id, timeout=vault.CALL_TIMEOUT_S, **where):
+    """A reveal with an id of its own: the id, and the answer."""
+    return call(client.credentials.Reveal, client.messages.RevealRequest(
+        project=where.get("project", vault.PROJECT), component=vault.COMPONENT, id=oauth_id),
+        timeout)

@@ -50,10 +50,7 @@ class Injected:
 
     def __init__(self, served, only):
         self.only = only
-        self.control = fault_control.Control(served.folder / "control")
-        served.preload = served.options.build / "tests" / "faults" / "preload_fault.so"
-        served.environment = {"FAULTS_ROOT": str(served.folder),
-                              "FAULTS_CONTROL": str(served.folder / "control")}
+        self.control = served.preload_faults()
 
     def fill(self, what="ENOSPC"):
         kinds = fault_control.WRITE | fault_control.META if what == "lie" else fault_control.WRITE

@@ -11,7 +11,6 @@ import shutil
 import sys
 import time
 
-import fault_control
 import vault
 from fault_control import META, OPEN, RENAME, RESIZE, SYNC, WRITE
 
@@ -131,13 +130,6 @@ class Sweep:
         with open(self.template.audit / "audit.jsonl", "a", encoding="ascii") as trail:
             trail.write('{"v":1,"seq":')
 
-    def injected(self, copy):
-        control = fault_control.Control(copy.folder / "control")
-        copy.preload = self.options.build / "tests" / "faults" / "preload_fault.so"
-        copy.environment = {"FAULTS_ROOT": str(copy.folder),
-                            "FAULTS_CONTROL": str(copy.folder / "control")}
-        return control
-
     def check_restart(self, copy, ledger, projects, where):
         """Without faults the next start is whole, and writes."""
         copy.preload, copy.environment = None, {}
@@ -178,7 +170,7 @@ class Sweep:
         where = f"({NAMES[kind]} {at} {what}{' and on' if sticky else ''})"
         self.runs += 1
         with self.copy(f"serving-{self.runs}") as copy:
-            control = self.injected(copy)
+            control = copy.preload_faults()
             copy.start()
             ledger = self.ledger()
             with copy.client() as client:
@@ -208,7 +200,7 @@ class Sweep:
         where = f"(at start: {NAMES[kind]} {at} {what}{' and on' if sticky else ''})"
         self.runs += 1
         with self.copy(f"starting-{self.runs}") as copy:
-            control = self.injected(copy)
+            control = copy.preload_faults()
             control.arm(kind, at, what, sticky)
             ended = copy.try_start()
             met = control.injected > 0

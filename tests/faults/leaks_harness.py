@@ -7,8 +7,10 @@ raw, base64, hexadecimal. The control is a file that holds each of them on purpo
 """
 import ctypes
 import errno
+import http.client
 import os
 import pathlib
+import re
 import resource
 import secrets
 import shutil
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 
+import audited
 import vault
 
 HOSTILE = {"GRPC_TRACE": "all", "GRPC_VERBOSITY": "debug", "SSLKEYLOGFILE": "{folder}/tls-keys",
@@ -71,6 +74,7 @@ def use_all(client, canaries, rounds):
         revealed = client.reveal(f"l-{i}")
         client.store(f"l-{i}", data, component="with-app")
         client.reveal(f"l-{i}", component="with-app")
+        client.reveal_many([f"l-{i}", "none"])
         attempts = [
             lambda: client.store("x", data + bytes([0xff, 0xfe])),
             lambda: client.store("x", data * 2000),
@@ -81,6 +85,8 @@ def use_all(client, canaries, rounds):
             lambda: client.store("x", data, project="none"),
             lambda: client.store("x", data, component=data.decode()),
             lambda: client.reveal(data.decode()),
+            lambda: client.reveal_many([data.decode()]),
+            lambda: client.reveal_many(["l-0", "l-0"]),
             lambda: client.set_component("y", app_secret=data + b"\xff"),
             lambda: client.set_component("y", token_url=data.decode()),
             lambda: client.call(client.accounts.Set, accounts_pb2.SetAccountRequest(
@@ -100,16 +106,64 @@ def use_all(client, canaries, rounds):
     return revealed is not None and revealed.data == data and revealed.app_secret == own
 
 
+def use_http(client, canaries, origin, rounds):
+    """Tokens and bodies at the HTTP interface, most of which are refused."""
+    from oauthvault.v1 import tokens_pb2
+    asked = client.messages.EncryptRequest(project=vault.PROJECT, component=vault.COMPONENT)
+    for _ in range(rounds):
+        token = client.call(client.tokens.Issue, tokens_pb2.IssueTokenRequest(
+            title="leaks", project=vault.PROJECT, component="*", rights=["store", "encrypt"])).text
+        canaries.values.append(token.removeprefix(b"ovt_"))
+        unknown = b"ovt_" + secrets.token_hex(32).encode()
+        canaries.values.append(unknown.removeprefix(b"ovt_"))
+        body = (b'{"id":"h","authorizedFor":"me","data":{"refresh_token":"%s"}}'
+                % canaries.new("http"))
+        secret = canaries.new("sealed")
+        asked.text = secret
+        sealed = client.call(client.credentials.Encrypt, asked).sealed
+        canaries.try_call(lambda: client.call(
+            client.credentials.Inject, client.messages.InjectRequest(
+                project=vault.PROJECT, component=vault.COMPONENT,
+                configuration=b'{"#a":"%s","#b":"%s"}' % (sealed, sealed[:-8] + secret))))
+        no_id = secret.decode() + "!"  # what is an id stands in the trail on purpose
+        for path, shown, text in [
+                (f"/credentials/{vault.COMPONENT}", token, body),
+                (f"/credentials/{vault.COMPONENT}", token, body[:-2]),
+                (f"/credentials/{vault.COMPONENT}", token, body + secret),
+                (f"/credentials/{vault.COMPONENT}", unknown, body),
+                (f"/credentials/{no_id}", token, body),
+                (f"/encrypt?componentId={no_id}", token, body),
+                (f"/encrypt?{no_id}={no_id}", token, secret),
+                (f"/{no_id}", token, body)]:
+            connection = http.client.HTTPConnection(origin.removeprefix("http://"),
+                                                    timeout=vault.CALL_TIMEOUT_S)
+            connection.request("POST", path, body=text, headers={
+                "X-StorageApi-Token": shown.decode(), "Content-Type": "application/json"})
+            answer = connection.getresponse()
+            said = answer.read()
+            if answer.status >= 400:
+                canaries.said.append(said + str(answer.getheaders()).encode())
+            connection.close()
+
+
 def check_canaries(options, report, rounds):
     """T31. How many secrets in how many places."""
     canaries = Canaries()
     with vault.Vault(options) as served:
         served.environment = {name: value.format(folder=served.folder)
                               for name, value in HOSTILE.items()}
-        served.init().start().register()
-        with served.client() as client:
+        served.add_settings('[http]\nlisten = "127.0.0.1:0"\n')
+        served.init()
+        ca_key = subprocess.run([options.build / "tests" / "faults" / "ca_key", served.folder,
+                                 served.trust_domain], capture_output=True, check=True).stdout
+        canaries.values += ca_key.splitlines()[1:-1]
+        served.start().register()
+        with served.client() as client, audited.Auditor(served) as auditor:
+            client.grant(vault.PROJECT, rights=("store", "describe", "reveal", "encrypt"))
             if not use_all(client, canaries, rounds):
                 report.violation("CONTROL", "a reveal does not give what was stored")
+            use_http(client, canaries, re.search(r"http origin=(\S+)", served.said())[1], rounds)
+            auditor.checkpoint(close=True)
         control = served.folder / "control"
         control.write_bytes(b"\n".join(canaries.values))
         process = pathlib.Path(f"/proc/{served.process.pid}")

@@ -40,7 +40,10 @@ struct Control {
   std::uint64_t seen;
   std::uint64_t injected;
   char hit[kNameSize];    // the file of the last injection
+  std::uint64_t durable;  // bytes of the trail's open segment that a sync which came back covers
 };
+
+constexpr const char* kTrail = "audit.jsonl";
 
 Control* Shared() {
   static Control* const control = [] {
@@ -112,6 +115,20 @@ int OnDescriptor(std::uint64_t kind, int descriptor, Call call) {
   return call();
 }
 
+// A sync of the trail is told of: what it covers is what stood there when it began.
+template <class Call>
+int OnSync(int descriptor, Call call) {
+  struct stat status;
+  const VaultFile* file = FileOf(descriptor);
+  const bool told = file != nullptr && std::strcmp(file->name, kTrail) == 0 &&
+                    fstat(descriptor, &status) == 0;
+  const int result = call();
+  if (told && result == 0) {
+    __atomic_store_n(&Shared()->durable, status.st_size, __ATOMIC_RELEASE);
+  }
+  return result;
+}
+
 template <class Call>
 int OnPath(const char* path, Call call) {
   char full[PATH_MAX];
@@ -181,11 +198,13 @@ ssize_t pwritev64(int descriptor, const iovec* data, int count, off_t offset) {
 
 int fdatasync(int descriptor) {
   static const auto next = Next<int (*)(int)>("fdatasync");
-  return OnDescriptor(kSync, descriptor, [&] { return next(descriptor); });
+  return OnDescriptor(kSync, descriptor,
+                      [&] { return OnSync(descriptor, [&] { return next(descriptor); }); });
 }
 int fsync(int descriptor) {
   static const auto next = Next<int (*)(int)>("fsync");
-  return OnDescriptor(kSync, descriptor, [&] { return next(descriptor); });
+  return OnDescriptor(kSync, descriptor,
+                      [&] { return OnSync(descriptor, [&] { return next(descriptor); }); });
 }
 
 int ftruncate(int descriptor, off_t size) {

@@ -6,10 +6,13 @@ not carried out yet, and when it was carried out and its answer is not read. The
 until all attempts have ended, and what the vault holds is compared with what the stand-in holds.
 """
 import json
+import statistics
 import subprocess
 import sys
 import time
 import urllib.request
+
+import grpc
 
 import vault
 
@@ -18,6 +21,7 @@ ACCOUNT = "eu"
 SETTLE_MS = 1500
 LATE_MS = 300       # below the settle time: above it no client can be exact
 ENDING_S = 60       # an attempt that has not ended by then is stuck
+NEW = "ATTEMPT_STATE_NEW"
 CREATED = "ATTEMPT_STATE_CREATED"
 
 # Faults by operation. Those of the second table end an attempt as refused: nothing may be made.
@@ -84,6 +88,13 @@ class StandIn:
                         headers={"Authorization": f"Bearer {TOKEN}"})["_id"]
 
 
+def channel_of(served):
+    """Another channel to the local admin's socket."""
+    return grpc.secure_channel(f"unix:{served.socket}",
+                               grpc.local_channel_credentials(grpc.LocalConnectionType.UDS),
+                               options=[("grpc.use_local_subchannel_pool", 1)])
+
+
 class Attempts:
     """The calls of a client, on a channel of their own."""
 
@@ -117,28 +128,19 @@ class Harness:
         self.number = 0
         self.kills = 0
         self.lost = 0
-        self.slowest_loss = 0.0
+        # From when the restarted daemon was executed, and from when it served, to a lost one's new
+        # link, where no fault was left then.
+        self.links_s = []
         self.refused = 0
 
     def set_account(self):
         request_of = lambda client: client.account_messages.SetAccountRequest(
             id=ACCOUNT, base_url=self.standin.base_url, api_token=TOKEN.encode(), projects=["*"])
         with self.vault.client() as client:
-            try:
-                client.call(client.accounts.Set, request_of(client))
-            except vault.Refused as refused:
-                # The daemon marked the account at that moment: whoever comes second is told so.
-                if refused.status != "ALREADY_EXISTS":
-                    raise
-                client.call(client.accounts.Set, request_of(client))
+            client.call(client.accounts.Set, request_of(client))
 
     def attempts(self, client):
-        import grpc
-        channel = grpc.secure_channel(
-            f"unix:{self.vault.socket}",
-            grpc.local_channel_credentials(grpc.LocalConnectionType.UDS),
-            options=[("grpc.use_local_subchannel_pool", 1)])
-        return Attempts(client, channel)
+        return Attempts(client, channel_of(self.vault))
 
     # ---- one round -------------------------------------------------------------------------------
 
@@ -202,34 +204,60 @@ class Harness:
             self.standin.make(f"connection {numbers[-1]}")
         self.vault.kill()
         self.kills += 1
+        disturbed = bool(self.standin.state()["faults_left"])
+        executed = time.monotonic()
         self.vault.start()
-        self.end(ids)
+        self.end(ids, executed, time.monotonic(), disturbed)
         self.compare(ids)
 
-    def end(self, ids):
-        """Serves until all have ended; an account that was marked is set anew."""
-        began = time.monotonic()
+    def end(self, ids, executed, served, disturbed):
+        """Serves until all have ended; an account that was marked is set anew. `executed` and
+        `served`: when the restarted daemon was, and did; a new link is measured from both."""
         with self.vault.client() as client:
             attempts = self.attempts(client)
             waiting = list(ids)
+            without_link = set()
             while waiting:
-                seen = attempts.get(waiting[0])
-                if seen.waiting_for == "account":
-                    self.set_account()
-                if seen.final:
-                    waiting.pop(0)
-                    if seen.successor:
-                        self.lost += 1
-                        self.slowest_loss = max(self.slowest_loss, time.monotonic() - began)
-                        self.orders[seen.successor] = self.orders.pop(seen.id)
-                        waiting.append(seen.successor)
-                    continue
-                if time.monotonic() - began > ENDING_S:
-                    self.report.violation("STUCK", f"{attempts.state_of(seen)} waits for "
-                                                   f"'{seen.waiting_for}' after {ENDING_S} s")
-                    waiting.pop(0)
-                time.sleep(0.01)
+                for one in list(waiting):
+                    seen = attempts.get(one)
+                    if seen.waiting_for == "account":
+                        self.set_account()
+                    if one in without_link and attempts.state_of(seen) != NEW:
+                        without_link.remove(one)
+                        self.note_link(time.monotonic(), executed, served, disturbed)
+                    if seen.final:
+                        waiting.remove(one)
+                        if seen.successor:
+                            self.lost += 1
+                            self.orders[seen.successor] = self.orders.pop(seen.id)
+                            waiting.append(seen.successor)
+                            without_link.add(seen.successor)
+                    elif time.monotonic() - executed > ENDING_S:
+                        self.report.violation("STUCK", f"{attempts.state_of(seen)} waits for "
+                                                       f"'{seen.waiting_for}' after {ENDING_S} s")
+                        waiting.remove(one)
+                time.sleep(0.005)
         self.standin.clear_faults()
+
+    def note_link(self, now, executed, served, disturbed):
+        """An attempt that goes on for a lost one has its link, or more."""
+        if disturbed:
+            return
+        after_s = now - served
+        self.links_s.append((now - executed, after_s))
+        if self.options.bound_ms and after_s * 1000 > self.options.bound_ms:
+            self.report.violation("SLOW", f"a new link {after_s:.2f} s after the daemon served")
+
+    def link_figures(self):
+        """How soon a loss had its new link, where Rivery was well after the restart."""
+        if not self.links_s:
+            return f"{self.lost} lost in transit, each with a new link"
+        executed, served = (f"{1000 * statistics.median(times):.0f} ms in the median and "
+                            f"{1000 * max(times):.0f} at most"
+                            for times in zip(*self.links_s))
+        return (f"{self.lost} lost in transit, each with a new link; {len(self.links_s)} of these "
+                f"while Rivery was well: after the daemon was executed anew {executed}, after it "
+                f"served {served}")
 
     # ---- the model -------------------------------------------------------------------------------
 
@@ -274,8 +302,12 @@ class Harness:
         return None
 
 
-def set_up(options, standin, calls_per_minute):
+def set_up(options, standin, calls_per_minute, preload=False):
+    """A vault that serves, with a component that becomes connections; `preload`: with
+    preload_fault, whose control file is `control` in the vault's folder."""
     served = vault.Vault(options, map_size_mib=64)
+    if preload:
+        served.preload_faults()
     text = served.config.read_text().replace(
         "[rivery]\n", f"[rivery]\ncalls_per_minute = {calls_per_minute}\npoll_interval_ms = 100\n"
                       f"retry_interval_ms = 100\nsettle_time_ms = {SETTLE_MS}\n")
@@ -297,7 +329,7 @@ def run_rounds(options, report, *, once):
             harness = Harness(options, report, served, standin)
             harness.set_account()
             try:
-                until = options.kills // (4 if once else 1)
+                until = options.kills // (4 if once and not options.once_only else 1)
                 while harness.kills < until and not report.violations:
                     harness.round()
                 harness.compare()
@@ -355,19 +387,25 @@ def main():
     parser.add_argument("--attempts", type=int, default=2, help="ordered in each round")
     parser.add_argument("--pending", type=int, default=0, help="also measure so many that wait")
     parser.add_argument("--focus", choices=CALLS, help="faults and kills around this call only")
+    parser.add_argument("--once-only", action="store_true",
+                        help="only with credentials that can be read once")
+    parser.add_argument("--bound-ms", type=int, default=0,
+                        help="a new link later than this after the restarted daemon served is "
+                             "SLOW; 0: any time")
     parser.add_argument("--duplicate", action="store_true",
                         help="control: a second connection of the last name is made elsewhere")
     options = parser.parse_args()
     vault.load_stubs(options.build)
     report = vault.Report("rivery", options)
-    many = run_rounds(options, report, once=False)
+    many = None if options.once_only else run_rounds(options, report, once=False)
     once = run_rounds(options, report, once=True)
+    ran = [harness for harness in (many, once) if harness]
     pending = run_pending(options, report) if options.pending else ""
     duplicates = sum(kind == "DUPLICATE" for kind, _ in report.violations)
     return report.end(
-        f"{many.kills + once.kills} kills, {many.number + once.number} attempts, "
-        f"{duplicates} duplicates, {many.refused + once.refused} refused; read once: {once.lost} "
-        f"lost in transit, each with a new link{'; ' if pending else ''}{pending}")
+        f"{sum(one.kills for one in ran)} kills, {sum(one.number for one in ran)} attempts, "
+        f"{duplicates} duplicates, {sum(one.refused for one in ran)} refused; read once: "
+        f"{once.link_figures()}{'; ' if pending else ''}{pending}")
 
 
 if __name__ == "__main__":

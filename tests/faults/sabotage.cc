@@ -8,16 +8,17 @@
 namespace oauthvault::crypto {
 namespace {
 
-constexpr std::array<std::string_view, 25> kWords = {
+constexpr std::array<std::string_view, 29> kWords = {
     "no-sync",       "no-meta-sync", "no-aad",
     "no-wipe",       "skip-anchor",  "no-summary",
-    "reply-before-commit", "reply-before-audit",
+    "reply-before-commit", "reply-before-audit",  "send-before-audit",
     "no-mac-check",        "no-checkpoint-check", "no-reserve", "no-fsck",
     "keep-shredded-key",   "no-limit",           "follow-on-after-io-error",
     "send-again-blindly",  "adopt-by-name-alone", "commit-after-call",
     "no-handshake-limit",  "stock-listener",     "no-address-cap",
     "no-deadline-check",
     "any-peer-name",     "no-deny-list", "unchecked-pair",
+    "no-line",           "no-opening",   "no-decision",
 };
 
 bool Names(std::string_view list, std::string_view word) {

@@ -20,6 +20,8 @@ import time
 
 import grpc
 
+import fault_control
+
 PATIENCE_S = 30  # nothing that is waited for takes this long, also on a busy machine
 CALL_TIMEOUT_S = 10
 PROJECT = "acme"
@@ -101,8 +103,10 @@ class Vault:
         self.socket = self.folder / "socket"
         self.log = self.folder / "log"
         self.user = user
+        self.trust_domain = trust_domain
         self.environment = {}
         self.preload = None
+        self.control = None  # with preload_faults
         self.process = None
         self.config = self.folder / "oauthvaultd.toml"
         if not self.config.exists():
@@ -114,6 +118,10 @@ class Vault:
                 f"[edge]\nstop_timeout_ms = 2000\n"
                 f"[store]\nmap_size_mib = {map_size_mib}\n"
                 f"[rivery]\nallow_loopback = true\n")
+
+    def add_settings(self, text):
+        """More sections of the configuration."""
+        self.config.write_text(self.config.read_text() + text)
 
     def __enter__(self):
         return self
@@ -221,6 +229,14 @@ class Vault:
         self.process = None
         return code
 
+    def preload_faults(self):
+        """Loads preload_fault into what is started from here on; what tells it which call fails."""
+        self.control = fault_control.Control(self.folder / "control")
+        self.preload = self.options.build / "tests" / "faults" / "preload_fault.so"
+        self.environment |= {"FAULTS_ROOT": str(self.folder),
+                             "FAULTS_CONTROL": str(self.folder / "control")}
+        return self.control
+
     # ---- its clients -----------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -272,6 +288,7 @@ class Client:
         from oauthvault.v1 import credentials_pb2, credentials_pb2_grpc
         from oauthvault.v1 import operations_pb2, operations_pb2_grpc
         from oauthvault.v1 import registry_pb2, registry_pb2_grpc
+        from oauthvault.v1 import tokens_pb2_grpc
         self.messages = credentials_pb2
         self.registry_messages = registry_pb2
         self.account_messages = accounts_pb2
@@ -279,6 +296,7 @@ class Client:
         self.credentials = credentials_pb2_grpc.CredentialsStub(channel)
         self.registry = registry_pb2_grpc.RegistryStub(channel)
         self.accounts = accounts_pb2_grpc.AccountsStub(channel)
+        self.tokens = tokens_pb2_grpc.TokensStub(channel)
         self.operations = operations_pb2_grpc.OperationsStub(channel)
 
     @staticmethod
@@ -319,6 +337,11 @@ class Client:
         """The whole answer; `.data` is the value."""
         return self.call(self.credentials.Reveal, self.messages.RevealRequest(
             project=project, component=component, id=oauth_id))
+
+    def reveal_many(self, oauth_ids, project=PROJECT, component=COMPONENT):
+        """The items, one for each id in its order."""
+        return self.call(self.credentials.RevealMany, self.messages.RevealManyRequest(
+            project=project, component=component, ids=oauth_ids)).items
 
     def value(self, oauth_id, **where):
         """The value, or None where there is none."""

@@ -57,6 +57,11 @@ TEST(SealedMemory, HoldsNoKeyAndNoSecret) {
                        place.At("app").string()}).exit_code, 0);
   ASSERT_EQ(place.Put("main", kDataCanary).exit_code, 0);
   for (int i = 0; i < 20; ++i) ASSERT_EQ(place.Reveal("main"), kDataCanary);
+  ASSERT_EQ(place.Put("second", kDataCanary).exit_code, 0);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_NE(place.Cli(OnPair({"credentials", "reveal", "main", "second"})).out.find(kDataCanary),
+              std::string::npos);
+  }
   ASSERT_EQ(place.Cli({"rivery", "types", "--account", "main"}).exit_code, 0);
 
   const pid_t daemon = place.Server().Id();

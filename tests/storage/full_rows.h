@@ -186,4 +186,8 @@ inline TrustAnchor FullTrustAnchor() {
           .created_by = "local/truster"};
 }
 
+inline RevokedKey FullRevokedKey() {
+  return {.key_hash = "cd34", .revoked_at_s = 131, .revoked_by = "local/revoker"};
+}
+
 }  // namespace oauthvault::storage

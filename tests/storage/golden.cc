@@ -47,6 +47,7 @@ void WriteRows(const std::filesystem::path& path) {
   write(FullToken());
   write(FullCredentialsVersion());
   write(FullTrustAnchor());
+  write(FullRevokedKey());
   file << "\ntable = act\nmeta = " << crypto::ToHex(EncodeAct(GoldenAct())) << "\n";
 }
 

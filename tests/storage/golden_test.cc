@@ -74,6 +74,7 @@ TEST_F(GoldenRowsTest, EveryTablesFields_AreWhatTheyWere) {
   Compare(FullToken());
   Compare(FullCredentialsVersion());
   Compare(FullTrustAnchor());
+  Compare(FullRevokedKey());
   std::size_t tables = 0;
   ForEachRowType([&]<Row R>() { ++tables; });
   EXPECT_EQ(compared_, tables);

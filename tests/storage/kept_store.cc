@@ -113,6 +113,7 @@ void KeptStore::FillWith(std::size_t rows, std::size_t projects) {
   insert(FullRewrapping(), 0);
   insert(FullToken(), 0);
   insert(FullTrustAnchor(), 0);
+  insert(FullRevokedKey(), 0);
   for (std::size_t i = 0; rows > 0; ++i) {
     const ProjectId project = ProjectNamed("project-" + std::to_string(i % projects));
     const ComponentId component = ComponentNamed("component-" + std::to_string(i % 2));

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -36,6 +37,11 @@ class MemoryEngine final : public storage::Engine {
   void FailNextCommit(Error error) {
     const std::lock_guard lock(mutex_);
     next_commit_ = std::move(error);
+  }
+  /// The next commit calls `first` before it looks at anything: what another caller does just then.
+  void BeforeNextCommit(std::function<void()> first) {
+    const std::lock_guard lock(mutex_);
+    before_commit_ = std::move(first);
   }
   /// Reads and scans answer `error` until they are told nullopt.
   void FailReads(std::optional<Error> error) {
@@ -78,6 +84,12 @@ class MemoryEngine final : public storage::Engine {
     if (Result<void> checked = storage::CheckBatch(changes, act); !checked) {
       return Fail(std::move(checked));
     }
+    std::function<void()> first;
+    {
+      const std::lock_guard lock(mutex_);
+      first = std::exchange(before_commit_, nullptr);
+    }
+    if (first) first();
     const std::lock_guard lock(mutex_);
     if (next_commit_) {
       const Error error = *std::exchange(next_commit_, std::nullopt);
@@ -167,6 +179,7 @@ class MemoryEngine final : public storage::Engine {
   std::uint64_t generation_ = 0;
   std::uint64_t announced_ = 0;
   std::optional<Error> next_commit_;
+  std::function<void()> before_commit_;
   std::optional<Error> reads_;
   mutable std::atomic<std::uint64_t> read_count_ = 0;
 };

@@ -255,6 +255,107 @@ TEST_F(StoreTest, Find_OfARowWithTheNamesOfAnotherIsCorrupt) {
             "a row's names do not belong to the key it was found under");
 }
 
+TEST_F(StoreTest, Find_GivesAComponentAsItStandsNow) {
+  Component row = FullComponent();
+  ASSERT_TRUE(Insert(row).has_value());
+  for (std::uint64_t version = 1; version <= 3; ++version) {
+    for (int again = 0; again < 2; ++again) {
+      const auto found = store_->Get<Component>(row.Names());
+      ASSERT_TRUE(found.has_value());
+      EXPECT_EQ(found->row, row);
+      EXPECT_EQ(found->version, version);
+    }
+    row.title += " anew";
+    Batch batch(Act{.act = "test"});
+    batch.Replace(row, version);
+    ASSERT_TRUE(store_->Commit(std::move(batch)).has_value());
+  }
+  for (std::size_t i = 0; i < kMaxOpened + 10; ++i) {
+    row.id = ComponentNamed("component-" + std::to_string(i));
+    ASSERT_TRUE(Insert(row).has_value());
+    EXPECT_EQ(store_->Get<Component>(row.Names())->row, row);
+  }
+}
+
+TEST_F(StoreTest, FindEach_AnswersInTheOrderOfTheNamesWhateverIsThere) {
+  std::vector<crypto::RowNames> names;
+  for (const char* id : {"a", "b", "c"}) {
+    const Credentials row = CredentialsNamed("project-acme", "sheets", id);
+    names.push_back(row.Names());
+    if (row.id.Str() != "b") {
+      ASSERT_TRUE(Insert(row, SecretsOf(id, "app")));
+    }
+  }
+  std::swap(names[0], names[2]);
+  const std::uint64_t reads = engine_.ReadCount();
+  const auto found = store_->FindEach<Credentials>(names);
+  EXPECT_EQ(engine_.ReadCount(), reads + 1);
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->size(), 3u);
+  ASSERT_TRUE(found->at(0) && *found->at(0));
+  EXPECT_EQ((*found->at(0))->row.id.Str(), "c");
+  ASSERT_TRUE(found->at(1));
+  EXPECT_FALSE(*found->at(1));
+  ASSERT_TRUE(found->at(2) && *found->at(2));
+  EXPECT_TRUE(store_->OpenSecret(**found->at(2), crypto::Part::kData)->Equals(Bytes("a")));
+  EXPECT_TRUE(store_->FindEach<Credentials>({})->empty());
+}
+
+TEST_F(StoreTest, FindEach_OfAMovedRow_IsCorruptInItsPlaceAlone) {
+  const Credentials good = CredentialsNamed("project-acme", "sheets", "good");
+  const Credentials moved = CredentialsNamed("project-acme", "sheets", "moved");
+  ASSERT_TRUE(Insert(good));
+  const auto stored = store_->Get<Credentials>(good.Names());
+  ASSERT_TRUE(stored);
+  const crypto::RowKey elsewhere =
+      keyring_->KeyOf(static_cast<std::uint8_t>(TableId::kCredentials), moved.Names());
+  ASSERT_TRUE(engine_.Commit({{elsewhere, Expect::Absent(), stored->sealed}}, "test"));
+  const std::vector<crypto::RowNames> names = {moved.Names(), good.Names()};
+  const auto found = store_->FindEach<Credentials>(names);
+  ASSERT_TRUE(found);
+  ASSERT_FALSE(found->at(0));
+  EXPECT_EQ(found->at(0).error().GetCode(), Code::kCorrupt);
+  EXPECT_TRUE(found->at(1) && *found->at(1));
+}
+
+TEST_F(StoreTest, FindEach_WhereTheEngineMeetsADamagedRow_ReadsEachAlone) {
+  const Credentials row = CredentialsNamed("project-acme", "sheets", "a");
+  ASSERT_TRUE(Insert(row));
+  const std::vector<crypto::RowNames> names = {row.Names(), row.Names()};
+  engine_.FailReads(Error(Code::kCorrupt, "the fake's row is damaged"));
+  const auto found = store_->FindEach<Credentials>(names);
+  ASSERT_TRUE(found);
+  for (const auto& one : *found) {
+    ASSERT_FALSE(one);
+    EXPECT_EQ(one.error().GetCode(), Code::kCorrupt);
+  }
+  engine_.FailReads(Error(Code::kUnavailable, "the fake's disk does not answer"));
+  EXPECT_EQ(store_->FindEach<Credentials>(names).error().GetCode(), Code::kUnavailable);
+}
+
+TEST_F(StoreTest, Listeners_AreAllToldOfEachWriteUntilTheyStop) {
+  std::vector<std::string> told;
+  const int one = 1;
+  const int two = 2;
+  const auto telling = [&told](const std::string& who) {
+    return [&told, who](const crypto::RowNames& names) {
+      told.push_back(who + " " + names.project + " " +
+                     (names.rest.empty() ? "-" : names.rest.front()));
+    };
+  };
+  store_->Listen(TableId::kCredentials, &one, telling("one"));
+  store_->Listen(TableId::kCredentials, &two, telling("two"));
+  store_->Listen(TableId::kAccounts, &two, telling("two"));
+  ASSERT_TRUE(Insert(CredentialsNamed("project-acme", "sheets", "a")));
+  EXPECT_EQ(told, (std::vector<std::string>{"one project-acme a", "two project-acme a"}));
+  told.clear();
+  store_->StopListening(&two);
+  ASSERT_TRUE(Insert(FullAccount()));
+  ASSERT_TRUE(store_->RemoveUnopened(TableId::kCredentials, ProjectNamed("project-acme"), 10,
+                                     Act{.act = "test"}));
+  EXPECT_EQ(told, (std::vector<std::string>{"one project-acme -"}));
+}
+
 TEST_F(StoreTest, List_NarrowsByProjectAndComponent) {
   for (const char* project : {"project-acme", "project-other"}) {
     for (const char* component : {"c1", "c2"}) {
@@ -307,6 +408,23 @@ TEST_F(StoreTest, Pages_HaveTheSizeThatWasAskedWithinItsBounds) {
   EXPECT_EQ(size_of(kMaxPageSize), kMaxPageSize);
   EXPECT_EQ(size_of(kMaxPageSize + 1), kMaxPageSize);
   EXPECT_EQ(size_of(1u << 30), kMaxPageSize);
+}
+
+TEST_F(StoreTest, ForEach_GoesOverAllRowsOrEndsWhereItIsTold) {
+  for (const char* id : {"a", "b", "c", "d"}) {
+    ASSERT_TRUE(Insert(CredentialsNamed("project-acme", "c", id)).has_value());
+  }
+  int seen = 0;
+  const auto walk_to = [&](int last) {
+    seen = 0;
+    return store_->ForEach<Credentials>("project-acme", "", [&](const auto&) {
+      return ++seen == last ? Walk::kEnds : Walk::kOn;
+    });
+  };
+  ASSERT_TRUE(walk_to(2).has_value());
+  EXPECT_EQ(seen, 2);
+  ASSERT_TRUE(walk_to(0).has_value());
+  EXPECT_EQ(seen, 4);
 }
 
 TEST_F(StoreTest, Pages_EndWithoutATokenWhenTheLastOneIsFull) {

@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "storage": ["crypto"],
     "client": ["crypto/secret.h", "crypto/error.h", "crypto/descriptor.h"],
     "daemon": ["crypto", "storage", "daemon"],
-    "daemon/access": ["crypto/error.h", "storage/names.h"],
+    "daemon/access": ["crypto/error.h", "crypto/sabotage.h", "storage/names.h"],
     "daemon/audit": ["crypto", "storage", "daemon/access"],
     "daemon/registry": ["crypto", "storage", "daemon/access"],
     "daemon/rivery": ["crypto", "storage", "daemon/access", "daemon/audit", "daemon/registry",
@@ -45,7 +45,7 @@ IO_HEADERS = re.compile(r"<(fstream|iostream|cstdio|filesystem|thread|mutex|chro
 ROOMS_WITH_README = ["client", "crypto", "storage", "daemon/access", "daemon/audit",
                      "daemon/custody", "daemon/http", "daemon/metrics", "daemon/registry",
                      "daemon/rivery", "daemon/rpc", "daemon/upkeep", "tests", "tests/fakes/rivery",
-                     "tests/faults", "tests/fuzz"]
+                     "tests/bench", "tests/faults", "tests/fuzz"]
 README_LINES = 40
 
 COLUMNS = 100

@@ -123,42 +123,10 @@ class HttpEdgeTest : public testing::Test {
     return json::parse(shown->at(0).json, nullptr, false);
   }
 
-  // In the place of custody: whatever is sealed becomes the same text.
-  Sealing FakeSealing() {
-    Sealing sealing;
-    sealing.copy = [this](const access::Permit& permit,
-                          const OauthId& id) -> Result<crypto::SecretBytes> {
-      EXPECT_EQ(permit.What(), Right::kDescribe);
-      auto stored = vault_.Store().Get<storage::Credentials>(storage::Credentials::Names(
-          *ProjectId::Parse(permit.Where().project),
-          *ComponentId::Parse(permit.Where().component), id));
-      if (!stored) return Fail(std::move(stored));
-      const storage::Credentials& row = stored->row;
-      const json keys = {
-          {"id", row.id.Str()},
-          {"authorizedFor", row.authorized_for},
-          {"creator", {{"id", row.creator_id}, {"description", row.creator_description}}},
-          {"created", "then"},
-          {"#data", "KBC::ProjectSecure::AAAA"},
-          {"oauthVersion", row.oauth_version},
-          {"appKey", row.app_key},
-          {"#appSecret", "KBC::ProjectSecure::AAAA"}};
-      return crypto::SecretBytes::CopyOf(keys.dump());
-    };
-    sealing.seal = [this](const access::Permit& permit, const SealFor& to,
-                          const crypto::SecretBytes& body) -> Result<crypto::SecretBytes> {
-      EXPECT_EQ(permit.What(), Right::kEncrypt);
-      sealed_for_ = to;
-      return body.Clone();
-    };
-    return sealing;
-  }
-
-  SealFor sealed_for_;
   fakes::TestVault vault_;
   registry::Tokens tokens_{vault_.Store(), vault_.Keys()};
-  Vault parts_{vault_.Store(), tokens_, vault_.Trail(),
-               [] { return fakes::kVaultNow; }, FakeSealing()};
+  Vault parts_{vault_.Keys(), vault_.Store(), tokens_, vault_.Trail(),
+               [] { return fakes::kVaultNow; }};
   metrics::Calls calls_;
   Gauges gauges_;
   std::string texts_[kCallers];
@@ -330,31 +298,27 @@ TEST_F(HttpEdgeTest, Encrypt_SealsForWhatTheQueryNames) {
   using Query = std::vector<std::pair<std::string, std::string>>;
   const auto ask = [&](Query query) {
     query.emplace_back("componentId", "sheets");
-    return Ask(kEncryptOnly, "POST", "/encrypt", "{}", std::move(query)).status;
+    return Ask(kEncryptOnly, "POST", "/encrypt", R"({"#a":"b"})", std::move(query)).status;
   };
-  EXPECT_EQ(ask({}), 200U);
-  EXPECT_FALSE(sealed_for_.in_project);
-  EXPECT_EQ(ask({{"projectId", "acme"}}), 200U);
-  EXPECT_TRUE(sealed_for_.in_project);
+  const auto prefix = [&](Query query) {
+    query.emplace_back("componentId", "sheets");
+    const Reply reply = Ask(kEncryptOnly, "POST", "/encrypt", R"({"#a":"b"})", std::move(query));
+    const json sealed = json::parse(reply.body, nullptr, false);
+    if (!sealed.contains("#a")) return reply.body;
+    const std::string text = sealed["#a"];
+    return text.substr(0, text.rfind("::"));
+  };
+  EXPECT_EQ(prefix({}), "KBC::ComponentSecure");
+  EXPECT_EQ(prefix({{"projectId", "acme"}}), "KBC::ProjectSecure");
   EXPECT_EQ(LastLine()["act"], "Credentials.Encrypt");
-  EXPECT_EQ(ask({{"projectId", "acme"}, {"configId", "12"}}), 200U);
-  EXPECT_EQ(sealed_for_.configuration, "12");
-  EXPECT_EQ(ask({{"projectId", "acme"}, {"branchType", "dev"}}), 200U);
-  EXPECT_EQ(sealed_for_.branch_type, "dev");
+  EXPECT_EQ(prefix({{"projectId", "acme"}, {"configId", "12"}}), "KBC::ConfigSecure");
+  EXPECT_EQ(prefix({{"projectId", "acme"}, {"branchType", "dev"}}), "KBC::BranchTypeSecure");
   EXPECT_EQ(ask({{"configId", "12"}}), 400U);
   EXPECT_EQ(ask({{"projectId", "acme"}, {"configId", "12"}, {"branchType", "dev"}}), 400U);
   EXPECT_EQ(ask({{"projectId", "acme"}, {"configId", "a/b"}}), 400U);
   EXPECT_EQ(ask({{"projectId", "acme"}, {"branchType", "x"}}), 400U);
   EXPECT_EQ(ask({{"other", "x"}}), 400U);
   EXPECT_EQ(Ask(kEncryptOnly, "POST", "/encrypt", "{}").status, 400U);
-}
-
-TEST_F(HttpEdgeTest, WhatCustodyDoesNotSealYet_Is501AndNotA500) {
-  ASSERT_EQ(Store(kAll, R"({"id":"main","#data":"x"})").status, 201U);
-  parts_.sealing = {};
-  EXPECT_EQ(Ask(kAll, "GET", "/credentials/sheets/main").status, 501U);
-  EXPECT_EQ(Ask(kAll, "POST", "/encrypt", "{}", {{"componentId", "sheets"}}).status, 501U);
-  EXPECT_EQ(Store(kAll, R"({"id":"main","#data":"y"})").status, 201U);
 }
 
 TEST_F(HttpEdgeTest, ARevokedToken_IsRefusedOnTheNextCall) {

@@ -458,6 +458,62 @@ TEST_F(RegistryTest, Identities_OfALongChainOfRenewalsAreRevokedTogether) {
   for (const storage::Act& act : witness_.acts) EXPECT_LE(act.object.size(), 1024u);
 }
 
+TEST_F(RegistryTest, Prune_TakesWhatEndedLongAgoAndKeepsChainsWhole) {
+  ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+  auto identities = Identities::Load(*store_, kDomain);
+  const auto renew = [&](const std::string& serial, std::int64_t ttl_s) {
+    return (*identities)->Renew(serial, Identities::By::kAdmin, Csr(), ttl_s, ActBy(), kNow)
+        ->identity.row.serial;
+  };
+  // The second and third of the chain end before the first does.
+  const std::string first =
+      (*identities)->Issue("runner/r", Csr(), 7200, ActBy(), kNow)->identity.row.serial;
+  const std::string last = renew(renew(renew(first, 60), 60), 3600);
+  const std::string revoked =
+      (*identities)->Issue("runner/s", Csr(), 60, ActBy(), kNow)->identity.row.serial;
+  ASSERT_TRUE((*identities)->Revoke(revoked, ActBy(), kNow));
+  // As a restore writes one that the backup did not know: without an end.
+  storage::Batch batch(ActBy());
+  batch.Insert(storage::Identity{.serial = "ab", .principal = "-", .revoked_at_s = kNow});
+  ASSERT_TRUE(store_->Commit(std::move(batch)));
+  identities = Identities::Load(*store_, kDomain);
+
+  const std::size_t lines = witness_.acts.size();
+  EXPECT_EQ((*identities)->Prune(kNow + 60, {.act = "identities.prune"}), 0U) << "ends then";
+  EXPECT_EQ(witness_.acts.size(), lines);
+  EXPECT_EQ((*identities)->Prune(kNow + 61, {.act = "identities.prune"}), 3U);
+  ASSERT_EQ(witness_.acts.size(), lines + 1);
+  EXPECT_EQ(witness_.acts.back().object, "removed:3");
+  const auto find = [&](const std::string& serial) {
+    return *store_->Find<storage::Identity>(storage::Identity::Names(serial));
+  };
+  EXPECT_FALSE(find(revoked));
+  EXPECT_FALSE((*identities)->IsRevoked(revoked)) << "its end refuses it";
+  EXPECT_TRUE((*identities)->IsRevoked("ab"));
+  EXPECT_EQ(find(last)->row.renewed_from, first);
+  EXPECT_EQ(store_->List<storage::Identity>("", "", "", 100)->rows.size(), 3U);
+  ASSERT_TRUE((*identities)->Revoke(first, ActBy(), kNow + 100));
+  EXPECT_TRUE((*identities)->IsRevoked(last));
+
+  EXPECT_EQ((*identities)->Prune(kNow + kMaxIdentityTtlS, {.act = "identities.prune"}), 2U);
+  EXPECT_TRUE((*identities)->IsRevoked("ab")) << "no certificate lives longer";
+  EXPECT_EQ((*identities)->Prune(kNow + kMaxIdentityTtlS + 1, {.act = "identities.prune"}), 1U);
+}
+
+TEST_F(RegistryTest, Prune_OfManyTakesALineForEachPart) {
+  ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+  auto identities = Identities::Load(*store_, kDomain);
+  storage::Batch batch(ActBy());
+  for (std::size_t i = 0; i <= kMaxPrunedTogether; ++i) {
+    batch.Insert(storage::Identity{
+        .serial = "s" + std::to_string(i), .principal = "-", .expires_at_s = kNow});
+  }
+  ASSERT_TRUE(store_->Commit(std::move(batch)));
+  EXPECT_EQ((*identities)->Prune(kNow + 1, {.act = "identities.prune"}), kMaxPrunedTogether + 1);
+  EXPECT_EQ(witness_.acts.end()[-2].object, "removed:" + std::to_string(kMaxPrunedTogether));
+  EXPECT_EQ(witness_.acts.back().object, "removed:1");
+}
+
 // A CA outside, with a client certificate for a runner of its trust domain.
 struct Partner {
   explicit Partner(const std::string& domain) {
@@ -618,6 +674,57 @@ TEST_F(TrustTest, AChangeThatIsUnavailable_TakesAwayAndDoesNotGive) {
   witness_.fails = true;
   EXPECT_EQ(CodeOf(trusts_->Remove(id, ActBy())), Code::kUnavailable);
   EXPECT_EQ(Seen(partner_.leaf_pem), "UNAUTHENTICATED");
+}
+
+TEST_F(TrustTest, ARevokedKey_IsBelievedInNoCertificate) {
+  ASSERT_TRUE(Believe(partner_.pem));
+  const std::string other_leaf = partner_.Leaf("spiffe://partner.test/runner/other");
+  const auto key_hash = RevokedKeyIn(partner_.leaf_pem);
+  ASSERT_TRUE(key_hash) << key_hash.error().Message();
+  int swaps = 0;
+  trusts_->OnSwap([&swaps] { ++swaps; });
+  const auto revoked = trusts_->RevokeKey(*key_hash, ActBy(), kNow);
+  ASSERT_TRUE(revoked) << revoked.error().Message();
+  EXPECT_EQ(swaps, 1) << "what was verified before is void";
+  EXPECT_EQ(revoked->row, (storage::RevokedKey{*key_hash, kNow, "local/admin"}));
+  EXPECT_EQ(witness_.acts.back().object, *key_hash);
+  EXPECT_EQ(Seen(partner_.leaf_pem), "UNAUTHENTICATED");
+  EXPECT_EQ(Seen(other_leaf), "spiffe://partner.test/runner/other") << "it has a key of its own";
+  EXPECT_EQ(trusts_->RevokeKey(*key_hash, ActBy(), kNow + 9)->row.revoked_at_s, kNow);
+  Load();
+  EXPECT_EQ(Seen(partner_.leaf_pem), "UNAUTHENTICATED") << "after a restart, too";
+
+  const std::string own_pem =
+      identities_->Issue("runner/r", Csr(), 3600, ActBy(), kNow)->certificate_pem;
+  witness_.fails = true;
+  EXPECT_EQ(CodeOf(trusts_->RevokeKey(*RevokedKeyIn(own_pem), ActBy(), kNow)), Code::kUnavailable);
+  EXPECT_EQ(Seen(own_pem), "UNAUTHENTICATED") << "the built-in CA's as well, and at once";
+}
+
+TEST_F(TrustTest, WhatIsNoKeyToRevoke_IsRefused) {
+  ASSERT_TRUE(Believe(partner_.pem));
+  const std::string good = *RevokedKeyIn(partner_.leaf_pem);
+  for (const std::string& wrong :
+       {std::string(), good.substr(1), good + "0", std::string(64, 'G'), std::string(64, 'A')}) {
+    EXPECT_EQ(CodeOf(trusts_->RevokeKey(wrong, ActBy(), kNow)), Code::kInvalid) << wrong;
+  }
+  for (const std::string& ca : {partner_.pem, identities_->Authority().CertificatePem()}) {
+    EXPECT_EQ(CodeOf(trusts_->RevokeKey(*RevokedKeyIn(ca), ActBy(), kNow)), Code::kInvalid);
+  }
+  EXPECT_EQ(CodeOf(RevokedKeyIn("no certificate")), Code::kInvalid);
+  EXPECT_EQ(CodeOf(RevokedKeyIn(std::string(kMaxTrustAnchorSize + 1, 'a'))), Code::kInvalid);
+}
+
+TEST_F(TrustTest, RevokedKeys_HaveABound) {
+  for (std::size_t i = 0; i < kMaxRevokedKeys;) {
+    storage::Batch batch(ActBy());
+    for (std::size_t last = i + storage::kMaxBatchChanges; i < last; ++i) {
+      batch.Insert(storage::RevokedKey{.key_hash = std::to_string(i)});
+    }
+    ASSERT_TRUE(store_->Commit(std::move(batch)));
+  }
+  Load();
+  EXPECT_EQ(CodeOf(trusts_->RevokeKey(std::string(64, 'a'), ActBy(), kNow)), Code::kExhausted);
 }
 
 TEST_F(TrustTest, ARowThatNoAddWouldWrite_IsNotBelieved) {

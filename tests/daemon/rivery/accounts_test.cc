@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,7 +30,7 @@ class Accounts : public testing::Test {
     fields.base_url = std::move(url);
     if (token) fields.token = crypto::ApiToken(BytesOf(*token));
     fields.projects = std::move(projects);
-    return SetAccount(vault_.Store(), id_, std::move(fields), Reach{}, fakes::ActBy(fakes::kRunner),
+    return SetAccount(vault_.Store(), id_, fields, Reach{}, fakes::ActBy(fakes::kRunner),
                       fakes::kVaultNow);
   }
   Result<OpenAccount> Open(const std::optional<ProjectId>& project = std::nullopt) {
@@ -158,6 +159,50 @@ TEST_F(Accounts, AMark_GoesWithACheckOrANewTokenAndStaysOtherwise) {
   EXPECT_EQ(Open()->refused_at_s, 0);
   EXPECT_EQ(CodeOf(MarkGood(vault_.Store(), *AccountId::Parse("none"), 1, fakes::SetupAct())),
             "OK");
+}
+
+TEST_F(Accounts, SetAccount_ThatMeetsTheVaultsOwnMarkIsTriedAgain) {
+  ASSERT_TRUE(Set(std::string(kUrl), "first", Projects{"*"}));
+  const auto mark = [&] {
+    ASSERT_TRUE(MarkRefused(vault_.Store(), id_, Open()->version, fakes::SetupAct(), 7));
+  };
+  vault_.Memory().BeforeNextCommit(mark);
+  EXPECT_EQ(CodeOf(Set(std::nullopt, "second", std::nullopt)), "OK");
+  EXPECT_EQ(Open()->version, 3u);
+  EXPECT_EQ(Open()->refused_at_s, 0) << "the mark was about the first token";
+  EXPECT_EQ(Token(), "second");
+  vault_.Memory().BeforeNextCommit(mark);
+  EXPECT_EQ(CodeOf(Set(std::nullopt, std::nullopt, Projects{"acme"})), "OK");
+  EXPECT_EQ(Open()->refused_at_s, 7) << "the token is the same";
+  EXPECT_EQ(CodeOf(Open(vault_.other_project)), "DENIED");
+}
+
+TEST_F(Accounts, SetAccount_ThatMeetsAnotherChangeIsAConflict) {
+  ASSERT_TRUE(Set(std::string(kUrl), "first", Projects{"*"}));
+  // All but the token is the same, the time and who changed it, too.
+  vault_.Memory().BeforeNextCommit([&] { Set(std::nullopt, "theirs", std::nullopt); });
+  EXPECT_EQ(CodeOf(Set(std::nullopt, "ours", std::nullopt)), "CONFLICT");
+  EXPECT_EQ(Token(), "theirs");
+  vault_.Memory().BeforeNextCommit([&] { Set(std::nullopt, std::nullopt, Projects{"acme"}); });
+  EXPECT_EQ(CodeOf(Set(std::nullopt, "ours", std::nullopt)), "CONFLICT");
+  EXPECT_EQ(Token(), "theirs");
+}
+
+TEST_F(Accounts, SetAccount_GivesUpWhereMarksHaveNoEnd) {
+  ASSERT_TRUE(Set(std::string(kUrl), "first", Projects{"*"}));
+  int marks = 0;
+  const std::function<void()> mark = [&] {
+    const std::uint64_t version = Open()->version;
+    ASSERT_TRUE(++marks % 2 == 1
+                    ? MarkRefused(vault_.Store(), id_, version, fakes::SetupAct(), 7)
+                    : MarkGood(vault_.Store(), id_, version, fakes::SetupAct()));
+    vault_.Memory().BeforeNextCommit(mark);
+  };
+  vault_.Memory().BeforeNextCommit(mark);
+  EXPECT_EQ(CodeOf(Set(std::nullopt, "second", std::nullopt)), "CONFLICT");
+  vault_.Memory().BeforeNextCommit(nullptr);
+  EXPECT_EQ(marks, 8);
+  EXPECT_EQ(Token(), "first");
 }
 
 TEST_F(Accounts, SetAccount_ThatMeetsAnOutageLeavesWhatStood) {

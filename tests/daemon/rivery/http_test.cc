@@ -1,10 +1,6 @@
 #include "daemon/rivery/http.h"
 
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-#include <openssl/x509v3.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -24,7 +20,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using Clock = std::chrono::steady_clock;
 
 constexpr Reach kLoopback{.allow_loopback = true};
 constexpr Limits kLimits{.connect_timeout = milliseconds(1500),
@@ -33,7 +28,6 @@ constexpr Limits kLimits{.connect_timeout = milliseconds(1500),
                          .max_header_bytes = std::size_t{16} * 1024,
                          .low_speed_bytes = 100,
                          .low_speed_time = seconds(1)};
-constexpr seconds kGenerous{6};
 const std::string kSaved =
     R"({"cross_id":"5f0000000000000000000002","status_code":200,"message":"connection saved",)"
     R"("_id":"5f0000000000000000000001","connection_name":"n"})";
@@ -149,35 +143,38 @@ TEST_F(HttpTest, Answer_BeyondACapEndsTheCall) {
       if (!WriteAll(fd, row.head)) return;
       while (WriteAll(fd, row.endless)) written += row.endless.size();
     });
-    const auto begin = Clock::now();
     ExpectFailure(Create(listener.Url("http", "127.0.0.1")), Code::kExhausted, Fate::kUnclear);
-    EXPECT_LT(Clock::now() - begin, kGenerous);
   }
 }
 
-TEST_F(HttpTest, Answer_ThatDripsOrNeverComesEndsInItsTime) {
-  for (const bool drips : {true, false}) {
-    SCOPED_TRACE(drips);
-    std::atomic<bool> is_over = false;
-    Listener listener([&](int fd) {
-      ReadRequest(fd);
-      if (drips) WriteAll(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n");
-      while (!is_over && (!drips || WriteAll(fd, " "))) {
-        std::this_thread::sleep_for(milliseconds(50));
-      }
-    });
-    Limits limits = kLimits;
-    if (drips) limits.call_timeout = seconds(60);
-    if (!drips) limits.call_timeout = milliseconds(1500);  // longer than low_speed_time
-    const auto begin = Clock::now();
-    ExpectFailure(Create(listener.Url("http", "127.0.0.1"), Client({}, limits, kLoopback)),
-                  Code::kUnavailable, Fate::kUnclear);
-    EXPECT_LT(Clock::now() - begin, kGenerous);
-    if (!drips) {
-      EXPECT_GE(Clock::now() - begin, milliseconds(1500)) << "a server may think";
-    }
-    is_over = true;
-  }
+TEST_F(HttpTest, Answer_ThatDripsEndsLongBeforeTheCallDoes) {
+  std::atomic<bool> is_over = false;
+  Listener listener([&](int fd) {
+    ReadRequest(fd);
+    WriteAll(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n");
+    while (!is_over && WriteAll(fd, " ")) std::this_thread::sleep_for(milliseconds(50));
+  });
+  Limits limits = kLimits;
+  limits.call_timeout = std::chrono::hours(1);  // the test's own limit is far below
+  const auto created = Create(listener.Url("http", "127.0.0.1"), Client({}, limits, kLoopback));
+  ExpectFailure(created, Code::kUnavailable, Fate::kUnclear);
+  EXPECT_TRUE(created.error().error.GetText().contains("too slowly"));
+  is_over = true;
+}
+
+TEST_F(HttpTest, Answer_ThatNeverComesEndsWithTheCallAndNotForBeingSlow) {
+  std::atomic<bool> is_over = false;
+  Listener listener([&](int fd) {
+    ReadRequest(fd);
+    while (!is_over) std::this_thread::sleep_for(milliseconds(10));
+  });
+  Limits limits = kLimits;
+  // Longer than low_speed_time: a server may think, and is not slow meanwhile.
+  limits.call_timeout = milliseconds(1500);
+  const auto created = Create(listener.Url("http", "127.0.0.1"), Client({}, limits, kLoopback));
+  ExpectFailure(created, Code::kUnavailable, Fate::kUnclear);
+  EXPECT_TRUE(created.error().error.GetText().contains("did not answer in time"));
+  is_over = true;
 }
 
 TEST_F(HttpTest, NeverSent_IsSaidWhereNoConnectionCameAbout) {
@@ -204,52 +201,6 @@ TEST_F(HttpTest, NeverSent_IsSaidWhereTheTlsHandshakeDoesNotEnd) {
                 Code::kUnavailable, Fate::kNeverSent);
   is_over = true;
   EXPECT_EQ(listener.Accepted(), 1);
-}
-
-TEST_F(HttpTest, Tls_WithACertificateOfNobodyIsRefusedBeforeAnythingLeaves) {
-  EVP_PKEY* key = EVP_EC_gen("P-256");
-  X509* certificate = X509_new();
-  X509_set_version(certificate, 2);
-  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-  X509_set_pubkey(certificate, key);
-  X509_NAME* name = X509_get_subject_name(certificate);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
-  X509_set_issuer_name(certificate, name);
-  X509_EXTENSION* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name,
-                                              "DNS:localhost,IP:127.0.0.1");
-  X509_add_ext(certificate, names, -1);
-  X509_EXTENSION_free(names);
-  X509_sign(certificate, key, EVP_sha256());
-  SSL_CTX* context = SSL_CTX_new(TLS_server_method());
-  ASSERT_EQ(SSL_CTX_use_certificate(context, certificate), 1);
-  ASSERT_EQ(SSL_CTX_use_PrivateKey(context, key), 1);
-
-  std::atomic<int> bytes_read = 0;
-  std::atomic<int> handshakes_begun = 0;
-  {
-    Listener listener([&](int fd) {
-      SSL* ssl = SSL_new(context);
-      SSL_set_fd(ssl, fd);
-      // With TLS 1.3 the server's side may end before the client judges the certificate.
-      SSL_accept(ssl);
-      handshakes_begun += SSL_get_current_cipher(ssl) != nullptr ? 1 : 0;
-      char block[4096];
-      const int got = SSL_read(ssl, block, sizeof block);
-      if (got > 0) bytes_read += got;
-      SSL_free(ssl);
-    });
-    const auto created = Create(listener.Url("https", "localhost"));
-    ExpectFailure(created, Code::kUnavailable, Fate::kNeverSent);
-    EXPECT_TRUE(created.error().error.GetText().contains("trusted TLS"));
-  }
-  EXPECT_EQ(handshakes_begun, 1);
-  EXPECT_EQ(bytes_read, 0);
-  SSL_CTX_free(context);
-  X509_free(certificate);
-  EVP_PKEY_free(key);
 }
 
 TEST_F(HttpTest, Tls_OlderThanOneDotTwoIsRefused) {

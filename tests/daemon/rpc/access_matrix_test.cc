@@ -69,6 +69,8 @@ constexpr Row kMatrix[] = {
     {"Credentials.Store",          "n n n Y n Y n n Y n n n n u u"},
     {"Credentials.Describe",       "Y Y n Y n Y n n n Y Y n n u u"},
     {"Credentials.Reveal",         "n n n Y n Y n n n n Y n n u u"},
+    {"Credentials.RevealMany",     "n n n Y n Y n n n n Y n n u u"},
+    {"Credentials.Watch",          "Y Y n Y n Y n n n Y Y n n u u"},
     {"Credentials.Inject",         "n n n Y n Y n n n n Y n n u u"},
     {"Credentials.Encrypt",        "n n n Y n Y n n n n n Y n u u"},
     {"Credentials.List",           "Y Y n Y n Y n n n Y Y n n u u"},
@@ -119,7 +121,9 @@ constexpr Row kMatrix[] = {
     {"Tokens.Revoke",              "Y Y n n n n n n n n n n n u u"},
     {"Trust.Add",                  "Y Y n n n n n n n n n n n u u"},
     {"Trust.List",                 "Y Y n n n n n n n n n n n u u"},
+    {"Trust.ListRevokedKeys",      "Y Y n n n n n n n n n n n u u"},
     {"Trust.Remove",               "Y Y n n n n n n n n n n n u u"},
+    {"Trust.RevokeKey",            "Y Y n n n n n n n n n n n u u"},
 };
 
 std::string_view ActOf(const MethodDescriptor* method) {
@@ -154,6 +158,8 @@ std::string RequestOf(const MethodDescriptor* method, const std::string& project
       const FieldDescriptor* field = type->FindFieldByName(name);
       if (field != nullptr) request->GetReflection()->SetString(request.get(), field, value);
     }
+    const FieldDescriptor* ids = type->FindFieldByName("ids");
+    if (ids != nullptr) request->GetReflection()->AddString(request.get(), ids, "absent");
   }
   return request->SerializeAsString();
 }
@@ -200,10 +206,14 @@ class AccessMatrix : public testing::Test {
     component("only-connect", kComponent, {Right::kConnect});
     const ClientIdentity revoked = vault_.Issue("admin/revoked");
     callers_.push_back({vault_.Tcp(revoked), "-"});
+    EXPECT_TRUE(callers_.back().channel->WaitForConnected(std::chrono::system_clock::now() +
+                                                          kPatience));
     EXPECT_TRUE(vault_.Identities().Revoke(revoked.serial, fakes::SetupAct(), 1));
     // The handshake is made while the certificate is good; the daemon's clock goes on then.
     const ClientIdentity expired = vault_.Issue("admin/expired", registry::kMinIdentityTtlS);
     callers_.push_back({vault_.Tcp(expired), "-"});
+    EXPECT_TRUE(callers_.back().channel->WaitForConnected(std::chrono::system_clock::now() +
+                                                          kPatience));
     EXPECT_TRUE(Ask(callers_.back().channel).ok());
     vault_.clock_ahead_s = 2 * registry::kMinIdentityTtlS;
   }
@@ -211,6 +221,8 @@ class AccessMatrix : public testing::Test {
   void AddCaller(const std::string& path) {
     callers_.push_back({vault_.Tcp(vault_.Issue(path)),
                         "spiffe://" + std::string(kTrustDomain) + "/" + path});
+    EXPECT_TRUE(callers_.back().channel->WaitForConnected(std::chrono::system_clock::now() +
+                                                          kPatience));
   }
 
   Vault vault_;
@@ -236,9 +248,11 @@ TEST_F(AccessMatrix, EveryMethodByEveryCaller_EndsAsTheTableSays) {
       const Caller& caller = callers_[i];
       const std::uint64_t reads = vault_.Engine().ReadCount();
       const std::uint64_t lines = vault_.Trail().LastSequence();
-      const RawAnswer answer =
-          CallRaw(caller.channel, "/" + method->service()->full_name() + "/" + method->name(),
-                  RequestOf(method, caller.project, caller.component));
+      const std::string path = "/" + method->service()->full_name() + "/" + method->name();
+      const std::string request = RequestOf(method, caller.project, caller.component);
+      const RawAnswer answer = method->server_streaming()
+                                   ? BeginRaw(caller.channel, path, request)
+                                   : CallRaw(caller.channel, path, request);
       const char expected = row->second[2 * i];
       if (expected == 'Y') {
         EXPECT_NE(answer.status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
@@ -320,6 +334,7 @@ TEST(AccessRules, TheBoundsOfACall_AreThoseOfItsMethod) {
   const std::map<std::string_view, Bounds> kBeyond = {
       {"Credentials.Store", {96 * 1024, 60}},
       {"Credentials.Inject", {256 * 1024, 60}},
+      {"Credentials.Watch", {32 * 1024, 60, false}},
       {"Attempts.Watch", {32 * 1024, 60, false}},
       {"Operations.Unseal", {32 * 1024, 1800}},
       {"Operations.Backup", {32 * 1024, 1800}},

@@ -52,6 +52,14 @@ class IdentityMatrix : public testing::Test {
     EXPECT_TRUE(vault_.Identities().Revoke(identity.serial, fakes::SetupAct(), 1));
     return identity;
   }
+  // Gives back what was shown, now that its key (or that of `signer`) is revoked.
+  ClientIdentity KeyRevoked(ClientIdentity shown, const std::string& signer_pem = "") {
+    const auto key_hash =
+        registry::RevokedKeyIn(signer_pem.empty() ? shown.certificate_pem : signer_pem);
+    EXPECT_TRUE(key_hash &&
+                vault_.Trusts().RevokeKey(*key_hash, fakes::SetupAct(), std::time(nullptr)));
+    return shown;
+  }
   ClientIdentity TheDaemons() {
     auto own = vault_.Identities().Authority().IssueServer({"localhost"}, kTrustDomain, 3600,
                                                            std::time(nullptr));
@@ -64,6 +72,7 @@ class IdentityMatrix : public testing::Test {
     const ForgedCa too_deep = ForgeCa("too deep", &own_);
     const ForgedCa elsewhere =
         ForgeCa("elsewhere", &partner_, "critical,CA:TRUE", "critical,permitted;URI:.other.test");
+    const ForgedCa stolen = ForgeCa("stolen intermediate", &partner_, "critical,CA:TRUE,pathlen:0");
     const ForgedCa no_more = ForgeCa("no more", &partner_, "critical,CA:TRUE,pathlen:0");
     const ForgedCa below = [&no_more] {
       ForgedCa ca = ForgeCa("below", &no_more);
@@ -152,6 +161,13 @@ class IdentityMatrix : public testing::Test {
         {"a weak signature",
          Forge(Forgery{.issuer = &own_, .names = {kGood}, .digest = "SHA1"}), At::kTls},
         {"revoked", Revoked(), At::kCall},
+        {"of an outside CA, its key revoked",
+         KeyRevoked(By(partner_, "spiffe://partner.test/runner/r")), At::kCall},
+        {"of the built-in CA, its key revoked", KeyRevoked(Own("spiffe://vault.test/runner/r")),
+         At::kCall},
+        {"below an intermediate whose key is revoked",
+         KeyRevoked(By(stolen, "spiffe://partner.test/runner/r"), stolen.certificate_pem),
+         At::kCall},
         {"the daemon's own", TheDaemons(), At::kTls},
         {"below an intermediate that the built-in CA may not have",
          By(too_deep, "spiffe://vault.test/runner/r"), At::kTls},

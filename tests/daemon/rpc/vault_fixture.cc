@@ -184,6 +184,7 @@ struct Vault::Parts {
   std::unique_ptr<rivery::Attempts> attempts;
   std::unique_ptr<rivery::Connections> connections;
   std::unique_ptr<rivery::Propagation> propagation;
+  std::unique_ptr<custody::Changes> changes;
   std::unique_ptr<rivery::Catalogue> catalogue;
   std::unique_ptr<Peers> peers;
   Counters counters;
@@ -253,6 +254,7 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   p.connections = std::make_unique<rivery::Connections>(*p.client, p.rate, *p.store, *p.trail);
   p.propagation = std::make_unique<rivery::Propagation>(
       *p.connections, *p.store, *p.grants, read_principal, rivery::PropagationSettings{}, now_s);
+  p.changes = std::make_unique<custody::Changes>(*p.store);
   p.catalogue =
       std::make_unique<rivery::Catalogue>(*p.client, p.rate, rivery::Catalogue::Settings{});
   p.peers = std::make_unique<Peers>(*p.identities, *p.trusts, now_s);
@@ -275,7 +277,7 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
                                           *p.grants, *p.identities, *p.trusts));
   serve(std::make_unique<TrustService>(*p.edge, *p.call_workers, *p.store, *p.trusts));
   serve(std::make_unique<CredentialsService>(*p.edge, *p.call_workers, *p.keyring, *p.store,
-                                             custody::KeptVersions{}));
+                                             custody::KeptVersions{}, *p.changes, *p.ticker));
   serve(std::make_unique<AccountsService>(*p.edge, *p.call_workers, *p.rivery_workers, *p.store,
                                           *p.client, p.rate, *p.catalogue, reach));
   serve(std::make_unique<AttemptsService>(*p.edge, *p.call_workers, *p.rivery_workers, *p.store,
@@ -314,6 +316,7 @@ Vault::~Vault() = default;
 InterruptedEngine& Vault::Engine() { return parts_->engine; }
 storage::Store& Vault::Store() { return *parts_->store; }
 audit::Trail& Vault::Trail() { return *parts_->trail; }
+custody::Changes& Vault::Changes() { return *parts_->changes; }
 rivery::Attempts& Vault::Attempts() { return *parts_->attempts; }
 registry::Identities& Vault::Identities() { return *parts_->identities; }
 std::string Vault::ShownPem() const { return parts_->tls.ShownPem(); }
@@ -448,6 +451,26 @@ std::unique_ptr<grpc::ClientContext> NewContext() {
   return context;
 }
 
+namespace {
+
+RawAnswer AnswerOf(const grpc::Status& status, const grpc::ByteBuffer& answered,
+                   const grpc::ClientContext& context) {
+  RawAnswer answer;
+  answer.status = status;
+  std::vector<grpc::Slice> slices;
+  if (answered.Valid() && answered.Dump(&slices).ok()) {
+    for (const grpc::Slice& each : slices) {
+      answer.bytes.append(reinterpret_cast<const char*>(each.begin()), each.size());
+    }
+  }
+  const auto& trailing = context.GetServerTrailingMetadata();
+  const auto code = trailing.find(kCodeKey);
+  if (code != trailing.end()) answer.code.assign(code->second.data(), code->second.size());
+  return answer;
+}
+
+}  // namespace
+
 RawAnswer CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
                   const std::string& request) {
   grpc::GenericStub stub(channel);
@@ -464,22 +487,34 @@ RawAnswer CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::stri
                    status = std::move(end);
                    ended.notify_one();
                  });
-  RawAnswer answer;
-  {
-    std::unique_lock lock(guard);
-    ended.wait(lock, [&] { return status.has_value(); });
-    answer.status = *status;
-  }
-  std::vector<grpc::Slice> slices;
-  if (answered.Valid() && answered.Dump(&slices).ok()) {
-    for (const grpc::Slice& each : slices) {
-      answer.bytes.append(reinterpret_cast<const char*>(each.begin()), each.size());
-    }
-  }
-  const auto& trailing = context->GetServerTrailingMetadata();
-  const auto code = trailing.find(kCodeKey);
-  if (code != trailing.end()) answer.code.assign(code->second.data(), code->second.size());
-  return answer;
+  std::unique_lock lock(guard);
+  ended.wait(lock, [&] { return status.has_value(); });
+  return AnswerOf(*status, answered, *context);
+}
+
+RawAnswer BeginRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                   const std::string& request) {
+  grpc::GenericStub stub(channel);
+  const auto context = NewContext();
+  grpc::CompletionQueue queue;
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  const auto call = stub.PrepareCall(context.get(), method, &queue);
+  call->StartCall(nullptr);
+  next();
+  const grpc::Slice slice(request);
+  call->WriteLast(grpc::ByteBuffer(&slice, 1), grpc::WriteOptions(), nullptr);
+  next();
+  grpc::ByteBuffer answered;
+  call->Read(&answered, nullptr);
+  if (next()) context->TryCancel();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  next();
+  return AnswerOf(status, answered, *context);
 }
 
 Revealed Reveal(const std::shared_ptr<grpc::Channel>& channel, std::string_view id) {

@@ -16,6 +16,7 @@
 
 #include "crypto/keyring.h"
 #include "daemon/audit/trail.h"
+#include "daemon/custody/changes.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
 #include "daemon/registry/trust.h"
@@ -115,6 +116,7 @@ class Vault {
   InterruptedEngine& Engine();
   storage::Store& Store();
   audit::Trail& Trail();
+  custody::Changes& Changes();
   rivery::Attempts& Attempts();
   registry::Identities& Identities();
   registry::Trusts& Trusts();
@@ -179,6 +181,10 @@ struct RawAnswer {
 };
 RawAnswer CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
                   const std::string& request);
+
+/// The same of a method that answers with a stream: its first message, after which it is cancelled.
+RawAnswer BeginRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                   const std::string& request);
 
 /// A reveal on kProject and kComponent.
 struct Revealed {

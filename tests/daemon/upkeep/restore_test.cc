@@ -235,6 +235,26 @@ TEST_F(RestoreTest, ACaThatWasRemoved_IsNotBelievedAgainUnlessItWasAddedAgain) {
   EXPECT_TRUE(stands("stays"));
 }
 
+TEST_F(RestoreTest, AKeyThatWasRevokedStaysRevoked) {
+  const auto revoke = [&](const std::string& key_hash) {
+    storage::Batch batch(storage::Act{
+        .act = "Trust.RevokeKey", .principal = "local/admin", .object = key_hash});
+    batch.Insert(storage::RevokedKey{.key_hash = key_hash, .revoked_at_s = 1});
+    ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  };
+  revoke("known");
+  Backup("backup");
+  revoke("since");
+  const auto restored = RestoreFrom("backup");
+  ASSERT_TRUE(restored) << restored.error().Message();
+  EXPECT_EQ(restored->keys_revoked, 1U);
+  vault_.Reopen();
+  for (const std::string key_hash : {"known", "since"}) {
+    EXPECT_TRUE(vault_.Store().Get<storage::RevokedKey>(storage::RevokedKey::Names(key_hash)))
+        << key_hash;
+  }
+}
+
 TEST_F(RestoreTest, AGrantThatWasNarrowedIsNarrowedAndOneThatWasWidenedIsNot) {
   AddGrant({Right::kReveal, Right::kStore});
   Backup("backup");

@@ -140,7 +140,7 @@ struct StandIn::Wire {
     } else {
       const std::optional<Operation> operation = Vendor::OperationOf(request);
       if (operation) {
-        server.CountRequest(*operation);
+        server.Note(*operation, request);
         const std::optional<PlannedFault> fault = server.TakeFault(*operation);
         if (fault) return AnswerWithFault(server, connection, request, *fault);
       }
@@ -372,8 +372,16 @@ Json StandIn::State() const {
   return state;
 }
 
+Json StandIn::Received() const {
+  const std::lock_guard lock(mutex_);
+  return Json(Json::array_t(received_.begin(), received_.end()));
+}
+
 Reply StandIn::Control(const Request& request) {
   if (request.method == "GET" && request.path == "/standin/state") return JsonReply(200, State());
+  if (request.method == "GET" && request.path == "/standin/received") {
+    return JsonReply(200, Received());
+  }
   if (request.method == "DELETE" && request.path == "/standin/faults") {
     ClearFaults();
     return JsonReply(200, {{"done", true}});
@@ -438,9 +446,14 @@ std::optional<PlannedFault> StandIn::TakeFault(Operation operation) {
   return taken;
 }
 
-void StandIn::CountRequest(Operation operation) {
+void StandIn::Note(Operation operation, const Request& request) {
+  Json body = Json::parse(request.body, nullptr, false);
   const std::lock_guard lock(mutex_);
   ++requests_[static_cast<std::size_t>(operation)];
+  if (request.body.empty()) return;
+  if (received_.size() == kMaxReceived) received_.pop_front();
+  received_.push_back(
+      {{"operation", NameOf(operation)}, {"body", body.is_object() ? std::move(body) : Json()}});
 }
 
 void StandIn::Log(const Request& request, std::string_view outcome) {

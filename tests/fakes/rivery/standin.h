@@ -20,6 +20,9 @@ struct MHD_Daemon;
 
 namespace oauthvault::fakes {
 
+/// The last so many bodies are kept.
+inline constexpr std::size_t kMaxReceived = 20'000;
+
 /// The vendor on a loopback socket, with a queue of faults. Listens on 127.0.0.1 only. Every
 /// method may be called from any thread while requests run.
 class StandIn {
@@ -64,6 +67,9 @@ class StandIn {
   /// `requests` (a count per operation, faults included), `faults_left`, and `elsewhere`: how many
   /// requests came to the other origin, and how many of them carried a token.
   Json State() const;
+  /// What came with a body, the oldest first, faults included: `[{"operation","body"}, ..]`. The
+  /// last kMaxReceived of them; a body that is no JSON object is null.
+  Json Received() const;
 
  private:
   /// The side that libmicrohttpd calls.
@@ -73,7 +79,8 @@ class StandIn {
 
   Reply Control(const Request& request);
   std::optional<PlannedFault> TakeFault(Operation operation);
-  void CountRequest(Operation operation);
+  /// Counts it, and keeps its body.
+  void Note(Operation operation, const Request& request);
   void Log(const Request& request, std::string_view outcome);
   /// Waits; false: the server stops.
   bool Sleep(std::chrono::milliseconds time);
@@ -90,6 +97,7 @@ class StandIn {
   bool stopping_ = false;
   std::deque<PlannedFault> faults_;
   std::array<std::uint64_t, kOperationCount> requests_{};
+  std::deque<Json> received_;
   std::uint64_t elsewhere_requests_ = 0;
   std::uint64_t elsewhere_with_token_ = 0;
 };

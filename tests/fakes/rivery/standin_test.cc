@@ -826,6 +826,19 @@ TEST_F(RiveryStandIn, TheStateShowsWhatWasWrittenAndCountsRequests) {
   EXPECT_EQ(state["attempts"][0]["reads"], 1);
 }
 
+TEST_F(RiveryStandIn, WhatCameIsKeptInItsOrderAlsoWhereItWasNotCarriedOut) {
+  Saved("a", {{"access_token", "first"}});
+  CreateWith(Fault::kResetBeforeCommit);
+  Send("PUT", server_->BaseUrl() + "/connections", "{not json");
+  const Json received = Send("GET", server_->Origin() + "/standin/received").Parsed();
+  EXPECT_EQ(received, server_->Received());
+  ASSERT_EQ(received.size(), 3U);
+  EXPECT_EQ(received[0]["operation"], "create");
+  EXPECT_EQ(received[0]["body"]["credentials"], (Json{{"access_token", "first"}}));
+  EXPECT_EQ(received[1]["body"]["connection_name"], "with a fault");
+  EXPECT_TRUE(received[2]["body"].is_null());
+}
+
 TEST_F(RiveryStandIn, TheLogHoldsMethodPathAndStatusAndNoSecret) {
   const Json started = Begin();
   Send("GET", UriOf(started));

@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/daemon/audit/trail_folder.h"
+
+namespace oauthvault::audit {
+namespace {
+
+using All = Result<std::vector<Recorded>>;
+
+// Lines of one decision that stand or fall together.
+class TogetherTest : public TrailFolder {
+ protected:
+  FileCalls Calls() {
+    FileCalls calls = FileCalls::System();
+    calls.fdatasync = [this, system = calls.fdatasync](int file) {
+      ++syncs_;
+      if (!fails_) return system(file);
+      errno = EIO;
+      return -1;
+    };
+    return calls;
+  }
+  static std::vector<Entry> Entries(int count) {
+    std::vector<Entry> entries;
+    for (int i = 0; i < count; ++i) entries.push_back(RevealOf("id-" + std::to_string(i)));
+    return entries;
+  }
+  static All RecordAndWait(Trail& trail, std::vector<Entry> entries) {
+    std::promise<All> promise;
+    trail.RecordTogether(std::move(entries),
+                         [&promise](All all) { promise.set_value(std::move(all)); });
+    return promise.get_future().get();
+  }
+
+  std::atomic<int> syncs_ = 0;
+  std::atomic<bool> fails_ = false;
+};
+
+TEST_F(TogetherTest, TheyStandBehindEachOtherAfterOneSyncWithAProofEach) {
+  const std::unique_ptr<Trail> trail = OpenTrail(Calls());
+  const std::uint64_t before = trail->LastSequence();
+  const int syncs = syncs_;
+  const All all = RecordAndWait(*trail, Entries(64));
+  ASSERT_TRUE(all) << all.error().Message();
+  EXPECT_EQ(syncs_, syncs + 1);
+  ASSERT_EQ(all->size(), 64u);
+  const std::vector<std::string> lines = Lines();
+  for (std::size_t i = 0; i < all->size(); ++i) {
+    EXPECT_EQ((*all)[i].Sequence(), before + 1 + i);
+    const nlohmann::json line = nlohmann::json::parse(lines.at(before + i));
+    EXPECT_EQ(line.at("seq"), (*all)[i].Sequence());
+    EXPECT_EQ(line.at("oauth_id"), "id-" + std::to_string(i));
+  }
+  EXPECT_EQ(Problems(), std::vector<std::string>{});
+}
+
+TEST_F(TogetherTest, OneEntryIsAGroupToo) {
+  const std::unique_ptr<Trail> trail = OpenTrail();
+  const All all = RecordAndWait(*trail, Entries(1));
+  ASSERT_TRUE(all);
+  ASSERT_EQ(all->size(), 1u);
+  EXPECT_EQ(all->front().Sequence(), trail->LastSequence());
+}
+
+TEST_F(TogetherTest, WhereTheDiskFails_NoneOfThemStands) {
+  const std::unique_ptr<Trail> trail = OpenTrail(Calls());
+  const std::size_t lines = Lines().size();
+  fails_ = true;
+  const All all = RecordAndWait(*trail, Entries(8));
+  ASSERT_FALSE(all);
+  EXPECT_EQ(all.error().GetCode(), Code::kUnavailable);
+  fails_ = false;
+  ASSERT_TRUE(RecordOnceItAnswers(*trail, RevealOf("after")));
+  EXPECT_EQ(Lines().size(), lines + 1);
+}
+
+TEST_F(TogetherTest, WhatFindsNoPlaceForAll_TakesNone) {
+  const std::unique_ptr<Trail> trail = OpenTrail();
+  const All refused = RecordAndWait(*trail, Entries(static_cast<int>(kMaxWaitingLines) + 1));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().GetCode(), Code::kExhausted);
+  EXPECT_EQ(Lines().size(), 1u);
+}
+
+}  // namespace
+}  // namespace oauthvault::audit
