@@ -7,8 +7,10 @@
 namespace oauthvault::rpc {
 namespace {
 
-// gRPC rounds a deadline up on its way, by at most a hundredth.
-constexpr std::chrono::seconds kDeadlineSlack{1};
+// gRPC rounds a deadline up on its way: 1,800.001 s go as 1,810.
+std::chrono::seconds SlackOf(std::chrono::seconds deadline) {
+  return std::chrono::seconds(1) + deadline / 100;
+}
 
 audit::Entry EntryFor(const Rule& rule, const access::Scope& scope) {
   audit::Entry entry;
@@ -33,7 +35,8 @@ Result<void> Edge::CheckBounds(const grpc::CallbackServerContext& call, const Ru
     ++counters_.out_of_bounds;
     return Fail(Code::kInvalid, "the call has no deadline: set one, of at most a minute");
   }
-  if (deadline - std::chrono::system_clock::now() > rule.max_deadline + kDeadlineSlack) {
+  const auto farthest = rule.max_deadline + SlackOf(rule.max_deadline);
+  if (deadline - std::chrono::system_clock::now() > farthest) {
     ++counters_.out_of_bounds;
     return Fail(Code::kInvalid, "the call's deadline is further ahead than its method allows");
   }

@@ -445,6 +445,22 @@ TEST_F(EdgeTest, ACallWithoutADeadlineOrWithOneTooFarAhead_IsInvalid) {
   EXPECT_EQ(vault_.GetCounters().calls.out_of_bounds, 3u);
 }
 
+TEST_F(EdgeTest, ALongDeadline_MayArriveRoundedUp) {
+  const auto shred = [&](std::chrono::milliseconds ahead) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + ahead);
+    v1::ShredProjectRequest request;
+    request.set_id("nobody");
+    request.set_confirm("nobody");
+    v1::ShredProjectResponse response;
+    return v1::Operations::NewStub(vault_.Unix())
+        ->ShredProject(&context, request, &response)
+        .error_code();
+  };
+  EXPECT_EQ(shred(std::chrono::milliseconds(1'801'000)), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(shred(std::chrono::milliseconds(1'900'000)), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(EdgeTest, ARequestBeyondItsMethodsOwnSize_IsRefusedBeforeAnythingIsDecided) {
   const std::uint64_t lines = vault_.Trail().LastSequence();
   v1::StoreRequest request;
