@@ -21,7 +21,6 @@ enum class Sabotage : std::uint8_t {
   kNoMacCheck,         ///< `no-mac-check`: a line of the trail verifies whatever its MAC
   kNoCheckpointCheck,  ///< `no-checkpoint-check`: a verification passes checkpoints over
   kNoReserve,          ///< `no-reserve`: a full disk refuses revocations, too
-  kNoFsck,             ///< `no-fsck`: the store is not checked before it is served
   kKeepShreddedKey,    ///< `keep-shredded-key`: shredding leaves the wrapped keys in their file
   kNoLimit,            ///< `no-limit`: new rows are taken until the store is full
   kGoOnAfterIoError,   ///< `follow-on-after-io-error`: a failed commit does not end all writing

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "crypto/sabotage.h"
 #include "daemon/ending.h"
 #include "storage/lmdb/lmdb_engine.h"
 #include "storage/tables/ledger.h"
@@ -22,7 +21,6 @@ void LogProblems(const upkeep::CheckResult& checked) {
 
 std::expected<void, Refusal> CheckBefore(const Config& config, const crypto::Keyring& keyring,
                                          upkeep::LastCheck& last_check) {
-  if (crypto::IsSabotaged(crypto::Sabotage::kNoFsck)) return {};
   last_check.Begin();
   auto checked = upkeep::RunCheck(config.StoreFolder(), config.KeysFile(), keyring,
                                   upkeep::CheckPatience(config.store.map_size_mib << 20),

@@ -166,6 +166,8 @@ def check_canaries(options, report, rounds):
             auditor.checkpoint(close=True)
         control = served.folder / "control"
         control.write_bytes(b"\n".join(canaries.values))
+        if options.plant:
+            (served.folder / "planted").write_bytes(canaries.values[0])
         process = pathlib.Path(f"/proc/{served.process.pid}")
         places = {}
         for name in ("environ", "cmdline"):
@@ -244,20 +246,20 @@ def check_neighbours(options, report):
             served.init().start()
         finally:
             resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
-        pid = served.process.pid
-        doors = {f"/proc/{pid}/{name}": lambda name=name: opened(f"/proc/{pid}/{name}")
-                 for name in ("mem", "environ", "maps", "syscall")}
-        doors["ptrace"] = lambda: traced(pid)
-        for name, door in doors.items():
-            if as_neighbour(door) not in (errno.EACCES, errno.EPERM):
-                report.violation("OPEN", f"the same user gets in through {name}")
-        # The control: another program of that user is open to it.
+        # Another program of that user, which is open to it.
         sleeper = subprocess.Popen(
             ["sleep", "60"], **({"user": vault.NOBODY, "group": vault.NOBODY, "extra_groups": []}
                                 if os.geteuid() == 0 else {}))
+        pid = sleeper.pid if options.neighbour else served.process.pid
+        doors = {f"/proc/{pid}/{name}": lambda name=name: opened(f"/proc/{pid}/{name}")
+                 for name in ("mem", "environ", "maps", "syscall")}
+        doors["ptrace"] = lambda: traced(pid)
         try:
             vault.await_condition(
                 lambda: pathlib.Path(f"/proc/{sleeper.pid}/comm").read_text() == "sleep\n")
+            for name, door in doors.items():
+                if as_neighbour(door) not in (errno.EACCES, errno.EPERM):
+                    report.violation("OPEN", f"the same user gets in through {name}")
             if as_neighbour(lambda: opened(f"/proc/{sleeper.pid}/environ")) != 0:
                 report.violation("CONTROL", "no program of the same user can be looked into")
         finally:
@@ -276,6 +278,9 @@ def check_neighbours(options, report):
 def main():
     parser = vault.arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plant", action="store_true", help="a control: a file with a secret")
+    parser.add_argument("--neighbour", action="store_true",
+                        help="a control: looks into another program of the user's")
     options = parser.parse_args()
     vault.load_stubs(options.build)
     report = vault.Report("leaks", options)

@@ -8,11 +8,11 @@
 namespace oauthvault::crypto {
 namespace {
 
-constexpr std::array<std::string_view, 29> kWords = {
+constexpr std::array<std::string_view, 28> kWords = {
     "no-sync",       "no-meta-sync", "no-aad",
     "no-wipe",       "skip-anchor",  "no-summary",
     "reply-before-commit", "reply-before-audit",  "send-before-audit",
-    "no-mac-check",        "no-checkpoint-check", "no-reserve", "no-fsck",
+    "no-mac-check",        "no-checkpoint-check", "no-reserve",
     "keep-shredded-key",   "no-limit",           "follow-on-after-io-error",
     "send-again-blindly",  "adopt-by-name-alone", "commit-after-call",
     "no-handshake-limit",  "stock-listener",     "no-address-cap",
