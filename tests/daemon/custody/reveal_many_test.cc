@@ -126,6 +126,7 @@ TEST_F(CustodyRevealMany, RevealMany_LeavesALineForEachIdWithOneSync) {
 TEST_F(CustodyRevealMany, RevealMany_WaitsForItsLinesBeforeAnythingCanBeOpened) {
   vault_.Put("a", "{}");
   vault_.HoldTrail(true);
+  const std::uint64_t syncs = vault_.Syncs();
   std::atomic<bool> answered = false;
   std::promise<void> done;
   RevealMany(vault_.PermitFor(Right::kReveal), Ids({"a"}), fakes::TestVault::Caller(), "x",
@@ -135,7 +136,7 @@ TEST_F(CustodyRevealMany, RevealMany_WaitsForItsLinesBeforeAnythingCanBeOpened) 
                answered = true;
                done.set_value();
              });
-  vault_.AwaitSyncs(1);
+  vault_.AwaitSyncsBeyond(syncs);
   EXPECT_FALSE(answered);
   vault_.HoldTrail(false);
   done.get_future().get();

@@ -209,6 +209,11 @@ class TestVault {
     const std::uint64_t until = syncs_ + count;
     ASSERT_TRUE(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return syncs_ >= until; }));
   }
+  /// The same for one sync more than `before`, which was asked of Syncs().
+  void AwaitSyncsBeyond(std::uint64_t before) {
+    std::unique_lock lock(guard_);
+    ASSERT_TRUE(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return syncs_ > before; }));
+  }
   std::uint64_t Syncs() const {
     const std::lock_guard lock(guard_);
     return syncs_;
