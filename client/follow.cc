@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "client/interrupts.h"
+#include "client/rewatch.h"
 #include "oauthvault/v1/attempts.pb.h"
 
 namespace oauthvault::client {
@@ -21,9 +22,6 @@ using std::chrono::milliseconds;
 
 /// How often the countdown and Ctrl-C are looked at.
 constexpr milliseconds kTick{200};
-/// Between two streams, and how many may break in a row without an answer: 10 minutes.
-constexpr milliseconds kRewatchPause{1000};
-constexpr int kMaxBrokenStreams = 600;
 /// So many attempts are followed one after the other.
 constexpr int kMaxSuccessors = 100;
 
@@ -63,26 +61,23 @@ class Sight {
 
 void WatchUntilFinal(std::stop_token stop, Vault& vault, const v1::WatchAttemptRequest& request,
                      Sight& sight) {
-  std::mutex mutex;
-  std::condition_variable_any pause;
+  Rewatch rewatch(stop);
   bool final = false;
-  int broken = 0;
   while (!stop.stop_requested() && !final) {
     auto watched = vault.Watch(request, stop, [&](const v1::Attempt& attempt) {
-      broken = 0;
+      rewatch.Heard();
       final = attempt.final();
       sight.Put(attempt);
       return true;
     });
     if (final || stop.stop_requested()) return;
     const bool again = watched || watched.error().code == Code::kUnavailable;
-    if (!again || ++broken > kMaxBrokenStreams) {
+    if (!again || !rewatch.MayGoOn()) {
       sight.Put(watched ? Failure{Code::kUnavailable, "the daemon does not let this be watched"}
                         : watched.error());
       return;
     }
-    std::unique_lock lock(mutex);
-    pause.wait_for(lock, stop, kRewatchPause, [] { return false; });
+    rewatch.Pause();
   }
 }
 
@@ -175,10 +170,6 @@ Outcome<void> End(Session& run, const v1::Attempt& attempt) {
                                : ""));
 }
 
-}  // namespace
-
-namespace {
-
 /// The attempt that goes on for one that failed.
 Outcome<v1::Attempt> SuccessorOf(Session& run, const v1::Attempt& failed) {
   v1::GetAttemptRequest request;
@@ -189,23 +180,6 @@ Outcome<v1::Attempt> SuccessorOf(Session& run, const v1::Attempt& failed) {
 }
 
 /// Follows one attempt; answers the one that goes on for it, where there is one.
-Outcome<std::optional<v1::Attempt>> FollowOne(Session& run, const v1::Attempt& attempt,
-                                              Consent consent, Until until);
-
-}  // namespace
-
-Outcome<void> Follow(Session& run, const v1::Attempt& attempt, Consent consent, Until until) {
-  std::optional<v1::Attempt> next = attempt;
-  for (int followed = 0; next && followed < kMaxSuccessors; ++followed) {
-    auto ended = FollowOne(run, *next, consent, until);
-    if (!ended) return Refuse(std::move(ended));
-    next = std::move(*ended);
-  }
-  return {};
-}
-
-namespace {
-
 Outcome<std::optional<v1::Attempt>> FollowOne(Session& run, const v1::Attempt& attempt,
                                               Consent consent, Until until) {
   const auto done = [](Outcome<void> outcome) -> Outcome<std::optional<v1::Attempt>> {
@@ -263,5 +237,15 @@ Outcome<std::optional<v1::Attempt>> FollowOne(Session& run, const v1::Attempt& a
 }
 
 }  // namespace
+
+Outcome<void> Follow(Session& run, const v1::Attempt& attempt, Consent consent, Until until) {
+  std::optional<v1::Attempt> next = attempt;
+  for (int followed = 0; next && followed < kMaxSuccessors; ++followed) {
+    auto ended = FollowOne(run, *next, consent, until);
+    if (!ended) return Refuse(std::move(ended));
+    next = std::move(*ended);
+  }
+  return {};
+}
 
 }  // namespace oauthvault::client

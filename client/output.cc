@@ -251,4 +251,13 @@ Outcome<void> WriteOut(std::span<const std::uint8_t> bytes) {
   return {};
 }
 
+Outcome<void> WriteAround(const std::string& before, const crypto::SecretBytes& secret,
+                          const std::string& after) {
+  auto written = WriteOut(before);
+  if (written) {
+    written = secret.Expose([](std::span<const std::uint8_t> bytes) { return WriteOut(bytes); });
+  }
+  return written ? WriteOut(after) : written;
+}
+
 }  // namespace oauthvault::client

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/failure.h"
+#include "crypto/secret.h"
 
 namespace google::protobuf {
 class Message;
@@ -57,5 +58,8 @@ std::string Printable(std::string_view text);
 /// Writes to standard output and flushes. Errors: kInvalid when it is closed or its disk is full.
 Outcome<void> WriteOut(std::string_view text);
 Outcome<void> WriteOut(std::span<const std::uint8_t> bytes);
+/// Writes a line that holds a secret, piece by piece: no text with the secret in it is made.
+Outcome<void> WriteAround(const std::string& before, const crypto::SecretBytes& secret,
+                          const std::string& after);
 
 }  // namespace oauthvault::client

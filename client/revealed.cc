@@ -74,17 +74,21 @@ bool Walk(CodedInputStream& in, Read read) {
 
 Field If(bool read) { return read ? Field::kRead : Field::kMalformed; }
 
-/// Walks a message that is a field of another.
+/// Reads a message that is a field of another, by `read`: it must reach its own end, not that of
+/// the input.
 template <class Read>
-bool WalkWithin(CodedInputStream& in, Read read) {
+bool Within(CodedInputStream& in, Read read) {
   std::uint32_t size = 0;
   if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
   const auto limit = in.PushLimit(static_cast<int>(size));
-  const bool walked = Walk(in, read);
-  // The message must have reached its own end, not the end of the input.
-  const bool whole = walked && in.BytesUntilLimit() == 0;
+  const bool whole = read() && in.BytesUntilLimit() == 0;
   in.PopLimit(limit);
   return whole;
+}
+
+template <class Read>
+bool WalkWithin(CodedInputStream& in, Read read) {
+  return Within(in, [&] { return Walk(in, read); });
 }
 
 bool ReadCreator(CodedInputStream& in, Revealed& revealed) {
@@ -140,12 +144,8 @@ bool ReadItem(CodedInputStream& in, RevealedItem& item) {
 
 /// The slot itself is no secret, so it may become a message.
 bool ReadSlot(CodedInputStream& in, NewSlot& slot) {
-  std::uint32_t size = 0;
-  if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
-  const auto limit = in.PushLimit(static_cast<int>(size));
   v1::Slot message;
-  const bool whole = message.MergeFromCodedStream(&in) && in.BytesUntilLimit() == 0;
-  in.PopLimit(limit);
+  const bool whole = Within(in, [&] { return message.MergeFromCodedStream(&in); });
   slot.id = message.id();
   slot.kind = message.kind();
   slot.label = message.label();
@@ -169,12 +169,8 @@ bool ReadSlotText(CodedInputStream& in, NewSlot& slot) {
 
 /// The token itself is no secret, its text is.
 bool ReadToken(CodedInputStream& in, NewToken& token) {
-  std::uint32_t size = 0;
-  if (!in.ReadVarint32(&size) || size > kMaxFieldSize) return false;
-  const auto limit = in.PushLimit(static_cast<int>(size));
   v1::Token message;
-  const bool whole = message.MergeFromCodedStream(&in) && in.BytesUntilLimit() == 0;
-  in.PopLimit(limit);
+  const bool whole = Within(in, [&] { return message.MergeFromCodedStream(&in); });
   token.id = message.id();
   token.title = message.title();
   token.project = message.project();

@@ -87,16 +87,6 @@ nlohmann::ordered_json AsJson(const NewSlot& slot) {
           {"total", slot.total}};
 }
 
-/// Writes a line that holds a secret, piece by piece: no text with the secret in it is made.
-Outcome<void> WriteAround(const std::string& before, const crypto::SecretBytes& secret,
-                          const std::string& after) {
-  auto written = WriteOut(before);
-  if (written) {
-    written = secret.Expose([](std::span<const std::uint8_t> bytes) { return WriteOut(bytes); });
-  }
-  return written ? WriteOut(after) : written;
-}
-
 Outcome<void> PrintJson(const NewSlot& slot, const std::vector<std::filesystem::path>& files) {
   nlohmann::ordered_json object = nlohmann::ordered_json::object();
   object["slot"] = AsJson(slot);

@@ -25,16 +25,6 @@ nlohmann::ordered_json AsJson(const NewToken& token) {
           {"expires_at_s", token.expires_at_s}};
 }
 
-/// Writes what stands around the text, and the text from its own memory.
-Outcome<void> WriteAround(const std::string& before, const crypto::SecretBytes& text,
-                          const std::string& after) {
-  auto written = WriteOut(before);
-  if (written) {
-    written = text.Expose([](std::span<const std::uint8_t> bytes) { return WriteOut(bytes); });
-  }
-  return written ? WriteOut(after) : written;
-}
-
 Outcome<void> Print(const NewToken& token, const Issue& issue, Style style) {
   std::string shown = RenderOne(AsJson(token), style);
   if (!issue.out.empty()) return WriteOut(shown);

@@ -1,9 +1,7 @@
 #include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <future>
 #include <map>
-#include <mutex>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "client/interrupts.h"
+#include "client/rewatch.h"
 #include "client/session.h"
 #include "oauthvault/v1/credentials.pb.h"
 
@@ -22,9 +21,6 @@ using std::chrono::milliseconds;
 
 /// How often Ctrl-C is looked at.
 constexpr milliseconds kTick{200};
-/// Between two streams, and how many may break in a row without an event: 10 minutes.
-constexpr milliseconds kRewatchPause{1000};
-constexpr int kMaxBrokenStreams = 600;
 
 /// Prints events. Each stream begins with the present state, of which only that is printed which
 /// was not printed before.
@@ -91,33 +87,28 @@ class Teller {
 
 /// Whether a stream that ended so is begun again: one that was never heard of is not, for a wrong
 /// address fails at once.
-bool GoesOn(const Outcome<void>& watched, int broken) {
-  if (broken > kMaxBrokenStreams) return false;
+bool GoesOn(const Outcome<void>& watched) {
   return watched || watched.error().code == Code::kUnavailable ||
          watched.error().code == Code::kExhausted;
 }
 
 Outcome<void> WatchOn(std::stop_token stop, Vault& vault,
                       const v1::WatchCredentialsRequest& request, Teller& teller) {
-  std::mutex mutex;
-  std::condition_variable_any pause;
+  Rewatch rewatch(stop);
   bool heard = false;
-  int broken = 0;
   while (true) {
     Outcome<void> told;
     teller.BeginStream();
     auto watched = vault.WatchCredentials(request, stop, [&](const v1::CredentialsEvent& event) {
       heard = true;
-      broken = 0;
+      rewatch.Heard();
       told = teller.Tell(event);
       return told.has_value();
     });
     if (!told) return told;
     if (stop.stop_requested()) return {};
-    ++broken;
-    if (!heard || !GoesOn(watched, broken)) return watched;
-    std::unique_lock lock(mutex);
-    pause.wait_for(lock, stop, kRewatchPause, [] { return false; });
+    if (!heard || !rewatch.MayGoOn() || !GoesOn(watched)) return watched;
+    rewatch.Pause();
   }
 }
 

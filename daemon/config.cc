@@ -120,6 +120,14 @@ auto NumberSetting(std::uint64_t low, std::uint64_t high, Number& (*member)(Conf
   };
 }
 
+template <class Member>
+auto TextSetting(Member& (*member)(Config&)) {
+  return [member](const std::string& text, Config& config) {
+    member(config) = text;
+    return std::string();
+  };
+}
+
 const std::vector<Setting>& Settings() {
   static const std::vector<Setting> settings = {
       {"state", Form::kText, "folder of the keys file and the store",
@@ -186,15 +194,11 @@ const std::vector<Setting>& Settings() {
          return std::string();
        }},
       {"http.certificate", Form::kText, "PEM; without it HTTP is plain, and on loopback only",
-       [](const std::string& text, Config& config) {
-         config.http.certificate = text;
-         return std::string();
-       }},
+       TextSetting<std::filesystem::path>(
+           [](Config& c) -> std::filesystem::path& { return c.http.certificate; })},
       {"http.key", Form::kText, "the certificate's key, PEM",
-       [](const std::string& text, Config& config) {
-         config.http.key = text;
-         return std::string();
-       }},
+       TextSetting<std::filesystem::path>(
+           [](Config& c) -> std::filesystem::path& { return c.http.key; })},
       {"http.max_connections", Form::kNumber, "HTTP connections at one time",
        NumberSetting<std::uint32_t>(
            1, 10'000, [](Config& c) -> std::uint32_t& { return c.http.max_connections; })},
@@ -204,10 +208,8 @@ const std::vector<Setting>& Settings() {
            [](Config& c) -> std::uint32_t& { return c.http.max_connections_per_address; })},
       {"tls.certificate_folder", Form::kText,
        "folder of the server's own certificate; empty: the built-in CA gives one",
-       [](const std::string& text, Config& config) {
-         config.tls.certificate_folder = text;
-         return std::string();
-       }},
+       TextSetting<std::filesystem::path>(
+           [](Config& c) -> std::filesystem::path& { return c.tls.certificate_folder; })},
       {"rivery.allow_loopback", Form::kFlag, "Rivery accounts on this host, also over plain http",
        [](const std::string& text, Config& config) {
          return SetBool(text, config.rivery.allow_loopback);
@@ -218,10 +220,8 @@ const std::vector<Setting>& Settings() {
        }},
       {"rivery.ca_file", Form::kText,
        "PEM of the CAs that Rivery's certificate may come from; empty: the system's",
-       [](const std::string& text, Config& config) {
-         config.rivery.ca_file = text;
-         return std::string();
-       }},
+       TextSetting<std::string>(
+           [](Config& c) -> std::string& { return c.rivery.ca_file; })},
       {"rivery.calls_per_minute", Form::kNumber, "calls to Rivery in any minute, for each account",
        NumberSetting<std::uint32_t>(
            1, 100'000, [](Config& c) -> std::uint32_t& { return c.rivery.calls_per_minute; })},

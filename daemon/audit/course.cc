@@ -36,7 +36,6 @@ std::optional<MerkleTree> ParseTree(std::string_view text) {
 }  // namespace
 
 std::optional<Closes> ParseCloses(std::string_view text) {
-  Closes closes;
   if (!TakeWord(text, kFirst)) return std::nullopt;
   const auto first = TakeNumber(text);
   if (!first || !TakeWord(text, kProjects)) return std::nullopt;
@@ -74,13 +73,14 @@ void Course::Take(std::string_view line) {
       tally_ = {};
     }
   }
-  tree_.Add(LeafHash(line));
+  const TreeHash leaf = LeafHash(line);
+  tree_.Add(leaf);
   if (closes) {
     first_ = sequence + 1;
     before_ = HashLine(line);
     tally_ = {};
   } else {
-    tally_.Add(FieldOf(line, "project"), line);
+    tally_.Add(FieldOf(line, "project"), leaf);
   }
 }
 

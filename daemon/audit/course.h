@@ -22,8 +22,6 @@ class Course {
 
   const MerkleTree& Tree() const { return tree_; }
   const Tally& OpenTally() const { return tally_; }
-  /// The sequence of the open interval's first line.
-  std::uint64_t OpenSince() const { return first_; }
   /// What the field `tree` of a `begin` line says here.
   std::string TreeText() const;
   /// What the field `closes` of a line that ends the open interval says here.

@@ -258,7 +258,7 @@ void ExtractWalk::TakeLine(const std::string& line) {
   }
   highest_ = *sequence;
   if (lowest_open_ == 0) lowest_open_ = *sequence;
-  open_.Add(line);
+  open_.Add(LeafHash(line));
   ++verdict_.lines;
 }
 

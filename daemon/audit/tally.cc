@@ -56,31 +56,35 @@ TreeHash SlotHash(std::span<const TallyEntry> entries) {
   return Sha256(kSlot, {bytes});
 }
 
+// How many of them are on the left below a node that has so many levels under it, at least one.
+std::size_t LeftSize(std::span<const TallyEntry> entries, unsigned level) {
+  const auto right = std::ranges::find_if(entries, [level](const TallyEntry& entry) {
+    return ((SlotOf(entry.tag) >> (level - 1)) & 1) != 0;
+  });
+  return static_cast<std::size_t>(right - entries.begin());
+}
+
 // The root of what is below a node that has so many levels under it.
 TreeHash Below(std::span<const TallyEntry> entries, unsigned level) {
   if (entries.empty()) return kNothing;
   if (level == 0) return SlotHash(entries);
-  const auto right = std::ranges::find_if(entries, [level](const TallyEntry& entry) {
-    return ((SlotOf(entry.tag) >> (level - 1)) & 1) != 0;
-  });
-  const auto left_size = static_cast<std::size_t>(right - entries.begin());
+  const std::size_t left_size = LeftSize(entries, level);
   return Joined(Below(entries.first(left_size), level - 1),
                 Below(entries.subspan(left_size), level - 1));
 }
 
 }  // namespace
 
-void ProjectLines::Add(std::string_view line) {
-  const TreeHash leaf = LeafHash(line);
+void ProjectLines::Add(const TreeHash& leaf) {
   chained = Sha256(kChained, {chained, leaf});
   ++count;
 }
 
-void Tally::Add(std::string_view project, std::string_view line) {
+void Tally::Add(std::string_view project, const TreeHash& leaf) {
   if (project.empty()) return;
   auto found = projects_.find(project);
   if (found == projects_.end()) found = projects_.emplace(project, ProjectLines{}).first;
-  found->second.Add(line);
+  found->second.Add(leaf);
 }
 
 std::vector<TallyEntry> Tally::Entries() const {
@@ -101,10 +105,7 @@ TallyProof Tally::ProofOf(std::string_view project) const {
   TallyProof proof;
   std::span<const TallyEntry> here = entries;
   for (unsigned level = kLevels; level > 0; --level) {
-    const auto right = std::ranges::find_if(here, [level](const TallyEntry& entry) {
-      return ((SlotOf(entry.tag) >> (level - 1)) & 1) != 0;
-    });
-    const auto left_size = static_cast<std::size_t>(right - here.begin());
+    const std::size_t left_size = LeftSize(here, level);
     const bool goes_right = ((slot >> (level - 1)) & 1) != 0;
     const TreeHash sibling =
         Below(goes_right ? here.first(left_size) : here.subspan(left_size), level - 1);

@@ -16,7 +16,8 @@ namespace oauthvault::audit {
 struct ProjectLines {
   std::uint64_t count = 0;
   TreeHash chained{};
-  void Add(std::string_view line);
+  /// `leaf`: LeafHash of the next line.
+  void Add(const TreeHash& leaf);
   bool operator==(const ProjectLines&) const = default;
 };
 
@@ -39,9 +40,8 @@ struct TallyProof {
 /// that none is missing, and learns nothing of others. Threads: as std::map.
 class Tally {
  public:
-  /// Counts a line in; one without a project is passed over.
-  void Add(std::string_view project, std::string_view line);
-  bool Empty() const { return projects_.empty(); }
+  /// Counts a line in by its LeafHash; one without a project is passed over.
+  void Add(std::string_view project, const TreeHash& leaf);
   /// 32 zero bytes for no lines of any project.
   TreeHash Root() const;
   TallyProof ProofOf(std::string_view project) const;

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "daemon/custody/entry.h"
 #include "daemon/custody/reveal.h"
 #include "daemon/custody/sealed_copy.h"
 
@@ -11,32 +12,6 @@ namespace {
 
 constexpr const char* kAct = "Credentials.Inject";
 
-audit::Entry EntryFor(const access::Permit& permit, const access::Caller& caller,
-                      std::string object) {
-  audit::Entry entry;
-  entry.act = kAct;
-  entry.principal = permit.Who().Str();
-  entry.right = access::NameOf(permit.What());
-  entry.project = permit.Where().project;
-  entry.component = permit.Where().component;
-  entry.object = std::move(object);
-  entry.peer = caller.peer;
-  entry.request_id = caller.request_id;
-  return entry;
-}
-
-// A line for what failed, and then the failure itself.
-template <class Done>
-void FailRecorded(audit::Trail& trail, audit::Entry entry, Error error, Done done) {
-  entry.outcome = audit::Outcome::kFailed;
-  entry.code = NameOf(error.GetCode());
-  trail.Record(std::move(entry), [error = std::move(error), done = std::move(done)](
-                                     Result<audit::Recorded> recorded) mutable {
-    if (!recorded) return done(Fail(std::move(recorded)));
-    done(std::unexpected(std::move(error)));
-  });
-}
-
 // A sandbox: nothing is opened.
 void InjectSealed(const access::Permit& permit, Configuration configuration, IdBeside id_beside,
                   const access::Caller& caller, const storage::Store& store, audit::Trail& trail,
@@ -44,7 +19,8 @@ void InjectSealed(const access::Permit& permit, Configuration configuration, IdB
   if (configuration.GetPlan() != Configuration::Plan::kLookUp) {
     return done(configuration.Write(id_beside));
   }
-  audit::Entry entry = EntryFor(permit, caller, "sandbox");
+  audit::Entry entry = EntryFor(permit, caller, kAct);
+  entry.object = "sandbox";
   entry.oauth_id = configuration.Id()->Str();
   Result<EightKeys> keys = SealedCopy(permit, *configuration.Id(), store);
   if (!keys) return FailRecorded(trail, std::move(entry), std::move(keys.error()), std::move(done));
@@ -80,7 +56,8 @@ void Inject(access::Permit permit, Injection asked, const access::Caller& caller
   ValueContext context{std::move(pair->project), std::move(pair->component),
                        std::move(asked.configuration), asked.branch_type};
   const std::string object = sealed == 0 ? "" : "values:" + std::to_string(sealed);
-  audit::Entry entry = EntryFor(permit, caller, object);
+  audit::Entry entry = EntryFor(permit, caller, kAct);
+  entry.object = object;
 
   // Only what is recorded is opened.
   auto open = [&keys, &trail, context = std::move(context), failed = entry](

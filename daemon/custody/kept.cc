@@ -42,6 +42,13 @@ std::size_t Kept::AppSecretSize() const {
   return component ? component->sealed.PlainSize(crypto::Part::kAppSecret) : 0;
 }
 
+Result<void> Kept::OpenAppSecretInto(const storage::Store& store,
+                                     std::span<std::uint8_t> app_secret) const {
+  return credentials.sealed.Has(crypto::Part::kAppSecret)
+             ? store.OpenSecretInto(credentials, crypto::Part::kAppSecret, app_secret)
+             : store.OpenSecretInto(*component, crypto::Part::kAppSecret, app_secret);
+}
+
 Result<Kept> ReadKept(const storage::Store& store, const ProjectId& project,
                       const ComponentId& component, const OauthId& id) {
   auto credentials =

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,6 +25,10 @@ struct Kept {
   std::size_t DataSize() const;
   /// Likewise `#appSecret`; 0 where the authorization is another client's.
   std::size_t AppSecretSize() const;
+  /// Opens `#appSecret`, where there is one, from the row that it stands in. `app_secret` has its
+  /// size. Errors: Corrupt; the memory is wiped then.
+  Result<void> OpenAppSecretInto(const storage::Store& store,
+                                 std::span<std::uint8_t> app_secret) const;
 };
 
 /// Reads them. Errors: NotFound (no such credentials), Corrupt, Unavailable.

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "crypto/sabotage.h"
-#include "daemon/custody/fingerprints.h"
+#include "daemon/custody/entry.h"
 
 namespace oauthvault::custody {
 
@@ -26,15 +26,9 @@ std::size_t Release::AppSecretSize() const { return kept_.AppSecretSize(); }
 Result<void> Release::OpenInto(std::span<std::uint8_t> data,
                                std::span<std::uint8_t> app_secret) && {
   if (crypto::IsSabotaged(crypto::Sabotage::kNoOpening)) return {};
-  const auto& credentials = kept_.credentials;
-  if (auto opened = store_->OpenSecretInto(credentials, crypto::Part::kData, data); !opened) {
-    return opened;
-  }
-  if (app_secret.empty()) return {};
-  auto opened =
-      credentials.sealed.Has(crypto::Part::kAppSecret)
-          ? store_->OpenSecretInto(credentials, crypto::Part::kAppSecret, app_secret)
-          : store_->OpenSecretInto(*kept_.component, crypto::Part::kAppSecret, app_secret);
+  auto opened = store_->OpenSecretInto(kept_.credentials, crypto::Part::kData, data);
+  if (!opened || app_secret.empty()) return opened;
+  opened = kept_.OpenAppSecretInto(*store_, app_secret);
   if (!opened) crypto::Wipe(data);
   return opened;
 }
@@ -60,37 +54,17 @@ void Reveal(access::Permit permit, const OauthId& id, const access::Caller& call
   if (permit.What() != access::Right::kReveal && permit.What() != access::Right::kConnect) {
     return done(Fail(Code::kDenied, "credentials leave for reveal or connect only", id));
   }
-  const access::Scope& where = permit.Where();
-  auto project = ProjectId::Parse(where.project);
-  auto component = ComponentId::Parse(where.component);
-  if (!project) return done(Fail(std::move(project)));
-  if (!component) return done(Fail(std::move(component)));
-
-  audit::Entry entry;
-  entry.act = std::move(act);
-  entry.principal = permit.Who().Str();
-  entry.right = access::NameOf(permit.What());
-  entry.project = where.project;
-  entry.component = where.component;
+  auto pair = permit.Where().AsPair();
+  if (!pair) return done(Fail(std::move(pair)));
+  audit::Entry entry = EntryFor(permit, caller, std::move(act));
   entry.oauth_id = id.Str();
   entry.object = std::move(object);
-  entry.peer = caller.peer;
-  entry.request_id = caller.request_id;
 
-  Result<Kept> found = ReadKept(store, *project, *component, id);
+  Result<Kept> found = ReadKept(store, pair->project, pair->component, id);
   if (!found) {
-    entry.outcome = audit::Outcome::kFailed;
-    entry.code = NameOf(found.error().GetCode());
-    trail.Record(std::move(entry), [error = std::move(found.error()), done = std::move(done)](
-                                       Result<audit::Recorded> recorded) mutable {
-      if (!recorded) return done(Fail(std::move(recorded)));
-      done(std::unexpected(std::move(error)));
-    });
-    return;
+    return FailRecorded(trail, std::move(entry), std::move(found.error()), std::move(done));
   }
-  entry.outcome = audit::Outcome::kAllowed;
-  entry.version = found->credentials.version;
-  entry.fingerprints = TextOf(found->credentials.row.fingerprints);
+  SayAllowed(*found, entry);
   trail.Record(std::move(entry), [&store, found = std::move(*found), done = std::move(done)](
                                      Result<audit::Recorded> recorded) mutable {
     if (!recorded) return done(Fail(std::move(recorded)));

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "daemon/custody/fingerprints.h"
+#include "daemon/custody/entry.h"
 
 namespace oauthvault::custody {
 
@@ -29,16 +29,13 @@ Result<std::vector<Sought>> Seek(const access::PairIds& pair, std::vector<OauthI
   return items;
 }
 
-audit::Entry EntryFor(const Sought& item, audit::Entry entry) {
+audit::Entry EntryOf(const Sought& item, audit::Entry entry) {
   entry.oauth_id = item.id.Str();
-  if (!item.kept) {
-    entry.outcome = audit::Outcome::kFailed;
-    entry.code = NameOf(item.kept.error().GetCode());
-    return entry;
+  if (item.kept) {
+    SayAllowed(*item.kept, entry);
+  } else {
+    SayFailed(item.kept.error(), entry);
   }
-  entry.outcome = audit::Outcome::kAllowed;
-  entry.version = item.kept->credentials.version;
-  entry.fingerprints = TextOf(item.kept->credentials.row.fingerprints);
   return entry;
 }
 
@@ -50,15 +47,13 @@ Result<void> Releases::OpenInto(const Sought& item, std::span<std::uint8_t> data
   auto opened = store_->OpenSecretInto(kept.credentials, crypto::Part::kData, data);
   if (!opened || app_secret.empty()) return opened;
   const bool is_own = kept.credentials.sealed.Has(crypto::Part::kAppSecret);
-  if (is_own) {
-    opened = store_->OpenSecretInto(kept.credentials, crypto::Part::kAppSecret, app_secret);
-  } else if (component_secret_.empty()) {
-    opened = store_->OpenSecretInto(*kept.component, crypto::Part::kAppSecret, app_secret);
-    if (opened) component_secret_ = app_secret;
-  } else {
+  if (!is_own && !component_secret_.empty()) {
     // They were read together, so it is the same row of the component.
     std::memcpy(app_secret.data(), component_secret_.data(), app_secret.size());
+    return {};
   }
+  opened = kept.OpenAppSecretInto(*store_, app_secret);
+  if (opened && !is_own) component_secret_ = app_secret;
   if (!opened) crypto::Wipe(data);
   return opened;
 }
@@ -72,32 +67,17 @@ void RevealMany(access::Permit permit, std::vector<OauthId> ids, const access::C
   const auto pair = permit.Where().AsPair();
   if (!pair) return done(std::unexpected(pair.error()));
 
-  audit::Entry common;
-  common.act = std::move(act);
-  common.principal = permit.Who().Str();
-  common.right = access::NameOf(permit.What());
-  common.project = permit.Where().project;
-  common.component = permit.Where().component;
-  common.peer = caller.peer;
-  common.request_id = caller.request_id;
-
+  audit::Entry common = EntryFor(permit, caller, std::move(act));
   const std::size_t count = ids.size();
   Result<std::vector<Sought>> items = Seek(*pair, std::move(ids), store);
   const Result<void> may = items ? may_leave(*items) : Fail(std::move(items));
   if (!may) {
-    common.outcome = audit::Outcome::kFailed;
-    common.code = NameOf(may.error().GetCode());
     common.object = "ids:" + std::to_string(count);
-    trail.Record(std::move(common), [error = may.error(), done = std::move(done)](
-                                        Result<audit::Recorded> recorded) mutable {
-      if (!recorded) return done(Fail(std::move(recorded)));
-      done(std::unexpected(std::move(error)));
-    });
-    return;
+    return FailRecorded(trail, std::move(common), may.error(), std::move(done));
   }
   std::vector<audit::Entry> entries;
   entries.reserve(count);
-  for (const Sought& item : *items) entries.push_back(EntryFor(item, common));
+  for (const Sought& item : *items) entries.push_back(EntryOf(item, common));
   trail.RecordTogether(std::move(entries),
                        [&store, items = std::move(*items), done = std::move(done)](
                            Result<std::vector<audit::Recorded>> recorded) mutable {

@@ -33,17 +33,24 @@ Result<StoredCredentials> Current(const access::PairIds& pair, const OauthId& id
 // their numbers, which are those before the present one.
 Result<std::vector<FormerVersion>> FormerVersions(const StoredCredentials& current,
                                                   const storage::Store& store) {
-  std::vector<FormerVersion> former;
   const std::uint64_t newest = current.version - 1;
-  const std::uint64_t oldest = newest - std::min<std::uint64_t>(newest, kMaxKeptVersions);
-  for (std::uint64_t version = newest; version > oldest; --version) {
-    auto found = store.Find<storage::CredentialsVersion>(NamesOf(current, version));
+  const std::uint64_t count = std::min<std::uint64_t>(newest, kMaxKeptVersions);
+  std::vector<crypto::RowNames> names;
+  for (std::uint64_t back = 0; back < count; ++back) {
+    names.push_back(NamesOf(current, newest - back));
+  }
+  auto each = store.FindEach<storage::CredentialsVersion>(names);
+  if (!each) return Fail(std::move(each));
+  std::vector<FormerVersion> former;
+  std::uint64_t version = newest;
+  for (auto& found : *each) {
     if (!found && found.error().GetCode() != Code::kCorrupt) return Fail(std::move(found));
     if (!found) {
       former.push_back({version, std::nullopt});
     } else if (*found) {
       former.push_back({version, std::move(**found)});
     }
+    --version;
   }
   return former;
 }

@@ -7,9 +7,6 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
@@ -71,20 +68,12 @@ Result<crypto::Descriptor> Bind(const Address& address) {
   return socket;
 }
 
-// `address:port` as bound: port 0 took a free one.
+// As bound: port 0 took a free one.
 std::string BoundTo(const crypto::Descriptor& socket) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
   getsockname(socket.Get(), reinterpret_cast<sockaddr*>(&storage), &size);
-  char text[INET6_ADDRSTRLEN] = "";
-  if (storage.ss_family == AF_INET6) {
-    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&storage);
-    inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-    return "[" + std::string(text) + "]:" + std::to_string(ntohs(v6->sin6_port));
-  }
-  const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage);
-  inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
-  return std::string(text) + ":" + std::to_string(ntohs(v4->sin_port));
+  return AddressText(reinterpret_cast<const sockaddr*>(&storage));
 }
 
 // The file's text with a zero byte behind it: microhttpd takes strings.
@@ -145,6 +134,21 @@ std::optional<std::int64_t> EndOf(const std::string& certificate_pem) {
 }
 
 }  // namespace
+
+std::string AddressText(const sockaddr* address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (address != nullptr && address->sa_family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address);
+    inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
+    return "[" + std::string(text) + "]:" + std::to_string(ntohs(v6->sin6_port));
+  }
+  if (address != nullptr && address->sa_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(address);
+    inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
+    return std::string(text) + ":" + std::to_string(ntohs(v4->sin_port));
+  }
+  return "?";
+}
 
 Result<void> Listener::ReadPair() {
   auto certificate = ReadPem(settings_.certificate);

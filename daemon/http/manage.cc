@@ -109,10 +109,8 @@ Result<Reply> ChangeComponent(Visit& visit) {
   auto fields = FieldsIn(*body);
   if (!fields) return Fail(std::move(fields));
   // The path names one that is there: this route registers nothing.
-  auto standing = visit.vault->store.Get<storage::Component>(storage::Component::Names(*id));
-  if (!standing) return Fail(std::move(standing));
   auto stored = registry::SetComponent(visit.vault->store, *id, std::move(*fields),
-                                       registry::IfRegistered::kChange, visit.ForCommit(),
+                                       registry::IfRegistered::kExpect, visit.ForCommit(),
                                        visit.vault->now_s());
   if (!stored) return Fail(std::move(stored));
   return Reply{.body = BodyText(Whole(stored->row))};

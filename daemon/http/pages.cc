@@ -7,6 +7,7 @@
 
 #include "daemon/http/openapi.h"
 #include "daemon/http/stories.h"
+#include "daemon/registry/identities.h"
 
 namespace oauthvault::http {
 namespace {
@@ -75,7 +76,7 @@ Result<Survey> Surveyor::Look(const Vault& vault) {
   if (!looked) return Fail(std::move(looked));
   looked = vault.store.ForEach<storage::Identity>("", "", [&](const auto& identity) {
     const std::int64_t at_s = identity.row.expires_at_s;
-    if (identity.row.revoked_at_s != 0 || at_s <= now_s) return;
+    if (registry::StateOf(identity.row, now_s) != registry::IdentityState::kValid) return;
     std::int64_t& soonest = survey.identity_expires_at_s;
     if (soonest == 0 || at_s < soonest) soonest = at_s;
   });

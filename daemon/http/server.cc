@@ -75,18 +75,7 @@ struct Incoming {
 };
 
 std::string PeerText(const sockaddr* address, bool tls) {
-  char text[INET6_ADDRSTRLEN] = "";
-  std::string where = "?";
-  if (address != nullptr && address->sa_family == AF_INET6) {
-    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address);
-    inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-    where = "[" + std::string(text) + "]:" + std::to_string(ntohs(v6->sin6_port));
-  } else if (address != nullptr && address->sa_family == AF_INET) {
-    const auto* v4 = reinterpret_cast<const sockaddr_in*>(address);
-    inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
-    where = std::string(text) + ":" + std::to_string(ntohs(v4->sin_port));
-  }
-  return (tls ? "https:" : "http:") + where;
+  return (tls ? "https:" : "http:") + AddressText(address);
 }
 
 std::string NewRequestId() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/socket.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -32,6 +34,9 @@ struct Settings {
   std::uint32_t max_connections_per_address = 32;
   Timeouts timeouts;
 };
+
+/// `address:port`, an IPv6 address in brackets; `?` for what is neither that nor IPv4.
+std::string AddressText(const sockaddr* address);
 
 /// Headers, with the request's line and query, have at most this many bytes.
 inline constexpr std::size_t kMaxHeadersSize = 16 * 1024;

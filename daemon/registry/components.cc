@@ -69,6 +69,9 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
   if (*standing && if_registered == IfRegistered::kRefuse) {
     return Fail(Code::kConflict, "the component is registered already", id);
   }
+  if (!*standing && if_registered == IfRegistered::kExpect) {
+    return Fail(Code::kNotFound, storage::Component::kNotFound);
+  }
 
   storage::Component component{.id = id};
   storage::Secrets secrets;

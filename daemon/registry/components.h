@@ -29,10 +29,12 @@ struct ComponentFields {
   std::optional<bool> rotating;
 };
 
-enum class IfRegistered : std::uint8_t { kChange, kRefuse };
+/// What is done where the component is registered; kExpect: it has to be.
+enum class IfRegistered : std::uint8_t { kChange, kRefuse, kExpect };
 
 /// Registers a component or changes it. Errors: Invalid (oauth_version, a URL that is not https,
-/// a text, the secret's size), Conflict (registered already, or changed meanwhile), Unavailable.
+/// a text, the secret's size), Conflict (registered already, or changed meanwhile), NotFound (it
+/// was expected), Unavailable.
 Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
                                                          const ComponentId& id,
                                                          ComponentFields fields,

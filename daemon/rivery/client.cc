@@ -287,6 +287,14 @@ struct Client::State {
                     .url = std::move(url)};
   }
 
+  /// One call of a route.
+  Reply<Answered> Ask(Operation operation, const Endpoint& endpoint, const RouteNames& names,
+                      const crypto::SecretBytes* body = nullptr) {
+    Result<std::string> url = UrlOf(operation, endpoint, names);
+    if (!url) return std::unexpected(NotSent(std::move(url.error())));
+    return Call(operation, endpoint, *std::move(url), body);
+  }
+
   /// Every page of a list; calls `take` for each item. `take` may refuse one by an error.
   template <class F>
   Reply<void> Walk(Operation operation, const Endpoint& endpoint, const RouteNames& names,
@@ -374,12 +382,10 @@ Reply<StartedOauth> Client::StartOauth(const Endpoint& endpoint, std::string_vie
                                     "the validity of an authorization must be 300 to 43200 s",
                                     Subject::Number(validity.count())}));
   }
-  Result<std::string> url = state_->UrlOf(Operation::kOauthStart, endpoint, {});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
   const crypto::SecretBytes body = crypto::SecretBytes::CopyOf(
       "{\"datasource_id\":" + *Quoted(datasource_id) +
       ",\"validity_duration\":" + std::to_string(validity.count()) + "}");
-  Reply<Answered> answered = state_->Call(Operation::kOauthStart, endpoint, *std::move(url), &body);
+  Reply<Answered> answered = state_->Ask(Operation::kOauthStart, endpoint, {}, &body);
   if (!answered) return std::unexpected(std::move(answered.error()));
 
   auto& secrets = answered->document.secrets;
@@ -401,8 +407,6 @@ Reply<FetchedOauth> Client::FetchOauth(const Endpoint& endpoint, const crypto::S
     return std::unexpected(
         NotSent({Code::kInvalid, "a pull id and its address must be 1 B to 8 KiB of ASCII"}));
   }
-  Result<std::string> url = state_->UrlOf(Operation::kOauthFetch, endpoint, {});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
   GrowingSecret growing(kMaxRequestBytes);
   const auto append = [&](std::span<const std::uint8_t> text) {
     return growing.AppendQuoted(text);
@@ -414,7 +418,7 @@ Reply<FetchedOauth> Client::FetchOauth(const Endpoint& endpoint, const crypto::S
     return std::unexpected(NotSent({Code::kInvalid, "a pull id and its address cannot be sent"}));
   }
   const crypto::SecretBytes body = growing.Take();
-  Reply<Answered> answered = state_->Call(Operation::kOauthFetch, endpoint, *std::move(url), &body);
+  Reply<Answered> answered = state_->Ask(Operation::kOauthFetch, endpoint, {}, &body);
   if (!answered) return std::unexpected(std::move(answered.error()));
 
   const Document& document = answered->document;
@@ -435,10 +439,8 @@ Reply<RemoteConnection> Client::Create(const Endpoint& endpoint, std::string_vie
                                        const crypto::SecretBytes& credentials) const {
   Result<crypto::SecretBytes> body = ConnectionBody(connection_type, name, {}, credentials);
   if (!body) return std::unexpected(NotSent(std::move(body.error())));
-  Result<std::string> url = state_->UrlOf(Operation::kCreate, endpoint,
-                                          {.id = {}, .cross_id = {}, .type = connection_type});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
-  Reply<Answered> answered = state_->Call(Operation::kCreate, endpoint, *std::move(url), &*body);
+  Reply<Answered> answered = state_->Ask(
+      Operation::kCreate, endpoint, {.id = {}, .cross_id = {}, .type = connection_type}, &*body);
   if (!answered) return std::unexpected(std::move(answered.error()));
 
   RemoteConnection created{.id = IdAt(answered->document.fields, "_id"),
@@ -461,12 +463,10 @@ Reply<RemoteConnection> Client::Update(const Endpoint& endpoint, const RemoteCon
   Result<crypto::SecretBytes> body =
       ConnectionBody(connection.connection_type, new_name, connection.properties, credentials);
   if (!body) return std::unexpected(NotSent(std::move(body.error())));
-  Result<std::string> url = state_->UrlOf(Operation::kUpdate, endpoint,
-                                          {.id = connection.id,
-                                           .cross_id = connection.cross_id,
-                                           .type = connection.connection_type});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
-  Reply<Answered> answered = state_->Call(Operation::kUpdate, endpoint, *std::move(url), &*body);
+  Reply<Answered> answered = state_->Ask(
+      Operation::kUpdate, endpoint,
+      {.id = connection.id, .cross_id = connection.cross_id, .type = connection.connection_type},
+      &*body);
   if (!answered) return std::unexpected(std::move(answered.error()));
 
   // The reply may name the connection, count what was changed, or only say yes.
@@ -527,10 +527,8 @@ Reply<RemoteConnection> Client::Get(const Endpoint& endpoint, std::string_view i
   if (!IsId(id)) {
     return std::unexpected(NotSent({Code::kInvalid, "a connection of Rivery has 24 hex digits"}));
   }
-  Result<std::string> url =
-      state_->UrlOf(Operation::kGet, endpoint, {.id = id, .cross_id = {}, .type = {}});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
-  Reply<Answered> answered = state_->Call(Operation::kGet, endpoint, *std::move(url));
+  Reply<Answered> answered = state_->Ask(
+      Operation::kGet, endpoint, {.id = id, .cross_id = {}, .type = {}});
   if (!answered) return std::unexpected(std::move(answered.error()));
   RemoteConnection connection = ConnectionIn(answered->document.fields);
   if (connection.id != id) {
@@ -571,10 +569,8 @@ Reply<void> Client::Delete(const Endpoint& endpoint, std::string_view id) const 
     return std::unexpected(
         NotSent({Code::kInvalid, "what Rivery is to delete is named by 24 hex digits"}));
   }
-  Result<std::string> url =
-      state_->UrlOf(Operation::kDelete, endpoint, {.id = id, .cross_id = {}, .type = {}});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
-  Reply<Answered> answered = state_->Call(Operation::kDelete, endpoint, *std::move(url));
+  Reply<Answered> answered = state_->Ask(
+      Operation::kDelete, endpoint, {.id = id, .cross_id = {}, .type = {}});
   if (!answered) return std::unexpected(std::move(answered.error()));
   const auto count = answered->document.fields.find("count");
   if (count != answered->document.fields.end() && count->second == FieldValue(std::int64_t{0})) {
@@ -593,10 +589,8 @@ Reply<std::vector<Property>> Client::Properties(const Endpoint& endpoint,
     return std::unexpected(NotSent(
         {Code::kInvalid, "a type whose properties are asked for has 1 to 128 characters"}));
   }
-  Result<std::string> url = state_->UrlOf(Operation::kProperties, endpoint,
-                                          {.id = {}, .cross_id = {}, .type = connection_type});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
-  Reply<Answered> answered = state_->Call(Operation::kProperties, endpoint, *std::move(url));
+  Reply<Answered> answered = state_->Ask(
+      Operation::kProperties, endpoint, {.id = {}, .cross_id = {}, .type = connection_type});
   if (!answered) return std::unexpected(std::move(answered.error()));
   const Result<Document> document =
       ReadDocument(answered->body, {.fields = kWanted, .secrets = {}, .members_by = "name"});
@@ -619,9 +613,7 @@ Reply<std::vector<Property>> Client::Properties(const Endpoint& endpoint,
 
 Reply<TokenHolder> Client::Me(const Endpoint& endpoint) const {
   static constexpr std::array<std::string_view, 2> kWanted = {"account_id", "environment_id"};
-  Result<std::string> url = state_->UrlOf(Operation::kMe, endpoint, {});
-  if (!url) return std::unexpected(NotSent(std::move(url.error())));
-  Reply<Answered> answered = state_->Call(Operation::kMe, endpoint, *std::move(url));
+  Reply<Answered> answered = state_->Ask(Operation::kMe, endpoint, {});
   if (!answered) return std::unexpected(std::move(answered.error()));
   const Result<Document> document =
       ReadDocument(answered->body, {.fields = kWanted, .secrets = {}});

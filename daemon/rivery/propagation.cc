@@ -35,6 +35,11 @@ bool IsForAGrant(const Standing& standing) {
   return standing.step == Step::kRefused && standing.why == kNotPermitted;
 }
 
+// What is looked for and what is then done must be the same.
+bool IsToBeWritten(const Standing& standing) {
+  return standing.step == Step::kBehind || IsForAGrant(standing);
+}
+
 }  // namespace
 
 Propagation::Propagation(Connections& connections, storage::Store& store,
@@ -211,7 +216,7 @@ Result<void> Propagation::ScanProject(const std::string& project, const std::str
         storage::Credentials::Names(row.project, row.component, row.oauth_id));
     if (!credentials) return storage::Walk::kOn;  // damaged: nothing of it can be sent
     const Standing standing = StandingOf(row, *credentials);
-    if (standing.step != Step::kBehind && !IsForAGrant(standing)) return storage::Walk::kOn;
+    if (!IsToBeWritten(standing)) return storage::Walk::kOn;
     return Schedule(row.Names()) ? storage::Walk::kOn : storage::Walk::kEnds;
   });
 }
@@ -229,7 +234,7 @@ void Propagation::Step(const std::string& key, const crypto::RowNames& names) {
     return Passes(credentials.error()) ? PutOff(key, credentials.error().GetText()) : Drop(key);
   }
   const Standing standing = StandingOf(row.row, *credentials);
-  if (standing.step != Step::kBehind && !IsForAGrant(standing)) return Drop(key);
+  if (!IsToBeWritten(standing)) return Drop(key);
   const std::uint64_t version = (*credentials)->version;
 
   // Rows of earlier releases do not say who answers for them: an update by hand does.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/rivery/accounts.h"
+#include "daemon/rpc/raw_call.h"
 
 namespace oauthvault::rpc {
 namespace {
@@ -191,17 +192,14 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
 
 Result<void> AttemptsService::CheckNames(const Admitted& admitted, const rivery::Order& order,
                                          bool authorizes) {
-  const access::Scope& where = admitted.permit.Where();
-  auto project = ProjectId::Parse(where.project);
-  if (!project) return Fail(std::move(project));
-  auto component_id = ComponentId::Parse(where.component);
-  if (!component_id) return Fail(std::move(component_id));
-  auto component = store_.Get<storage::Component>(storage::Component::Names(*component_id));
+  auto pair = admitted.permit.Where().AsPair();
+  if (!pair) return Fail(std::move(pair));
+  auto component = store_.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));
   const std::string& datasource = component->row.rivery_datasource_id;
   const std::string& type = component->row.rivery_connection_type;
   if (datasource.empty() || type.empty()) return {};  // refused with its own words
-  auto account = rivery::OpenAccountFor(store_, order.account, *project);
+  auto account = rivery::OpenAccountFor(store_, order.account, pair->project);
   if (!account) return Fail(std::move(account));
   rivery::Catalogue::Names names{.connection_type = type, .datasource = std::nullopt};
   if (authorizes) names.datasource = datasource;
@@ -327,11 +325,9 @@ grpc::ServerWriteReactor<v1::Attempt>* AttemptsService::Watch(
     edge_.Admit(call, rule, request->ByteSizeLong(), *scope, {},
                 [this, stream, &rule, scope = *scope, id = *id](Result<Admitted> admitted) {
                   if (!admitted) return stream->Refuse(admitted.error());
-                  try {
+                  Take([stream](const Error& error) { stream->Refuse(error); }, [&] {
                     stream->Begin(rule, scope, id, store_, std::move(admitted->place));
-                  } catch (...) {
-                    stream->Refuse(Edge::FailedInside());
-                  }
+                  });
                 });
   }
   return stream;

@@ -3,7 +3,6 @@ loopback, with the same kind of certificates, and says how `load` calls it."""
 import contextlib
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -298,7 +297,7 @@ class Daemon(Server):
                 "EDGE_MAX_CONNECTIONS": 8000, "EDGE_MAX_CONNECTIONS_PER_ADDRESS": 8000,
                 "EDGE_MAX_HANDSHAKES": 16000}
 
-    def __init__(self, folder, options, count, *, daemon=None, preload=None, settings=None):
+    def __init__(self, folder, options, count, *, daemon=None, settings=None):
         """`options`: build, programs. `count`: credentials."""
         super().__init__(folder)
         self.options, self.count = options, count
@@ -310,7 +309,6 @@ class Daemon(Server):
         self.vault.environment = {f"OAUTHVAULT_{name}": str(value) for name, value in
                                   {**self.SETTINGS, "LISTEN": f"127.0.0.1:{self.port}",
                                    "FSCK": "behind", **(settings or {})}.items()}
-        self.vault.preload = preload
         self._make()
 
     @property
@@ -389,7 +387,3 @@ def temporary_folder():
 
 def remove(folder):
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def port_of(text):
-    return int(re.search(r":(\d+)", text).group(1))

@@ -10,14 +10,10 @@ HANGS_S = (0.3, 2)  # shorter and longer than the bound on a line
 
 def measure(bench, *_):
     bench.part("reveals at 64/4 while the disk under the trail hangs")
-    control_file = bench.folder / "control"
-    control = fault_control.Control(control_file)
-    preload = bench.build / "tests" / "faults" / "preload_fault.so"
     folder = bench.folder / "reveal-stall"
     with Daemon(folder, bench, 1000) as daemon:
-        daemon.vault.preload = preload
-        daemon.start(FAULTS_ROOT=str(daemon.vault.folder), FAULTS_CONTROL=str(control_file))
-        daemon.await_check()
+        control = daemon.vault.preload_faults()
+        daemon.start().await_check()
         for hang_s in HANGS_S:
             load = bench.load.start("calls", [
                 *daemon.arguments, *shape(64, 4), "--warm-up", 0.2, "--seconds", hang_s + 2,

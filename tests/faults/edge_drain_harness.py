@@ -11,7 +11,7 @@ import grpc
 
 import edge_peers as peers
 import vault
-from fault_control import SYNC, Control
+from fault_control import SYNC
 
 CALLS = 50
 EXIT_WITHIN_S = 5
@@ -130,10 +130,7 @@ def main():
             served.config.write_text(
                 served.config.read_text().replace("stop_timeout_ms = 2000",
                                                   "stop_timeout_ms = 4000"))
-            control = Control(served.folder / "control")
-            served.environment.update(FAULTS_CONTROL=str(served.folder / "control"),
-                                      FAULTS_ROOT=str(served.folder))
-            served.preload = options.build / "tests" / "faults" / "preload_fault.so"
+            control = served.preload_faults()
             served.init().start().register()
             with served.client() as client:
                 client.store("main", b"{}")

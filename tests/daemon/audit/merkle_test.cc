@@ -87,16 +87,16 @@ TEST(Tally, ShowsWhatEachProjectsLinesComeTo_AlsoThatThereAreNone) {
   for (int i = 0; i < 300; ++i) {
     const std::string project = "p" + std::to_string(i % 60);
     const std::string line = "line " + std::to_string(i);
-    tally.Add(project, line);
-    lines[project].Add(line);
+    tally.Add(project, LeafHash(line));
+    lines[project].Add(LeafHash(line));
   }
-  tally.Add("", "a line of the trail itself");
+  tally.Add("", LeafHash("a line of the trail itself"));
   for (int i = 0; i < 70; ++i) {
     const std::string project = "p" + std::to_string(i);
     const TallyProof proof = tally.ProofOf(project);
     EXPECT_EQ(RootFrom(project, lines[project], proof), tally.Root()) << project;
     ProjectLines fewer;
-    fewer.Add("line " + std::to_string(i));
+    fewer.Add(LeafHash("line " + std::to_string(i)));
     EXPECT_NE(RootFrom(project, fewer, proof), tally.Root());
     // A project that has lines cannot be shown to have none.
     if (i < 60) { EXPECT_NE(RootFrom(project, {}, proof), tally.Root()); }
@@ -106,7 +106,7 @@ TEST(Tally, ShowsWhatEachProjectsLinesComeTo_AlsoThatThereAreNone) {
 
 TEST(Tally, AProjectCannotBeHiddenAmongTheOthersOfItsSlot) {
   Tally tally;
-  tally.Add("p", "line");
+  tally.Add("p", LeafHash("line"));
   TallyProof proof = tally.ProofOf("q");
   proof = tally.ProofOf("p");
   proof.others.push_back({.tag = {}, .digest = {}});
