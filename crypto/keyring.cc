@@ -504,25 +504,49 @@ Result<SealedRow> Keyring::Seal(const Owner& owner, const RowKey& key,
   return SealRow(*newest.kek, newest.version, state_->vault, key, record_version, parts);
 }
 
-Result<SecretBytes> Keyring::Open(const Owner& owner, const RowKey& key, const SealedRow& row,
-                                  Part part) const {
+Result<void> HeldPartKey::Lock() {
+  Result<SecretBytes> locked = key_.Bytes().CloneKey();
+  if (!locked) return Fail(std::move(locked));
+  key_ = PartKey(std::move(*locked));
+  return {};
+}
+
+Result<HeldPartKey> Keyring::PartKeyOf(const Owner& owner, const RowKey& key,
+                                       const SealedRow& row) const {
+  const std::shared_ptr<const Kek> kek = state_->Find(owner, row.KekVersion());
+  if (!kek) {
+    return Fail(Code::kCorrupt, "the owner has no key of the row's version",
+                Subject::Number(row.KekVersion()));
+  }
+  Result<PartKey> part_key = OpenPartKey(*kek, state_->vault, key, row);
+  if (!part_key) return Fail(std::move(part_key));
+  return HeldPartKey(std::move(*part_key), kek);
+}
+
+Result<SecretBytes> Keyring::Open(const HeldPartKey& part_key, const RowKey& key,
+                                  const SealedRow& row, Part part) const {
   SecretBytes plain(row.PlainSize(part));
-  Result<void> opened = plain.Fill([&](std::span<std::uint8_t> bytes) {
-    return OpenInto(owner, key, row, part, bytes);
+  Result<void> opened = plain.Fill([&](MutableView bytes) {
+    return OpenInto(part_key, key, row, part, bytes);
   });
   if (!opened) return Fail(std::move(opened));
   return plain;
 }
 
-Result<void> Keyring::OpenInto(const Owner& owner, const RowKey& key, const SealedRow& row,
-                               Part part, std::span<std::uint8_t> plain) const {
-  const std::shared_ptr<const Kek> kek = state_->Find(owner, row.KekVersion());
-  if (!kek) {
+Result<void> Keyring::OpenInto(const HeldPartKey& part_key, const RowKey& key,
+                               const SealedRow& row, Part part, MutableView plain) const {
+  if (part_key.kek_.expired()) {
     Wipe(plain);
-    return Fail(Code::kCorrupt, "the owner has no key of the row's version",
-                Subject::Number(row.KekVersion()));
+    return Fail(Code::kCorrupt, "the owner's key was removed since the row was read");
   }
-  return OpenPartInto(*kek, state_->vault, key, row, part, plain);
+  return OpenPartInto(part_key.key_, state_->vault, key, row, part, plain);
+}
+
+Result<SecretBytes> Keyring::Open(const Owner& owner, const RowKey& key, const SealedRow& row,
+                                  Part part) const {
+  const Result<HeldPartKey> part_key = PartKeyOf(owner, key, row);
+  if (!part_key) return std::unexpected(part_key.error());
+  return Open(*part_key, key, row, part);
 }
 
 Result<SealedRow> Keyring::Rewrap(const Owner& owner, const RowKey& key,

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "crypto/error.h"
@@ -60,6 +61,25 @@ struct RemovedOwner {
 };
 
 class Keyring;
+
+/// The part key of a row that was read, for as long as its reader has it: all parts of one reading
+/// open with one unwrapping of the data key. It opens nothing once the KEK that wrapped the row is
+/// removed from the keyring: who read a row before its owner was shredded does not open it after.
+/// Move-only, wiped at its end. Made by Keyring::PartKeyOf. Threads: concurrent reads only.
+class HeldPartKey {
+ public:
+  /// Takes it from the heap to locked memory, for a row that stays in memory. Errors: Exhausted;
+  /// the key is as it was.
+  Result<void> Lock();
+
+ private:
+  friend class Keyring;
+  HeldPartKey(PartKey key, const std::shared_ptr<const Kek>& kek)
+      : key_(std::move(key)), kek_(kek) {}
+
+  PartKey key_;
+  std::weak_ptr<const Kek> kek_;  // the keyring's
+};
 
 /// A vault that was made, with its first slot.
 struct CreatedVault {
@@ -172,13 +192,19 @@ class Keyring {
   /// as SealRow.
   Result<SealedRow> Seal(const Owner& owner, const RowKey& key,
                                        std::uint64_t record_version, const PlainParts& parts) const;
-  /// Opens one part. Errors: NotFound when the row has no such part; Corrupt when the owner has
-  /// no KEK of the row's version or anything does not verify.
+  /// Unwraps and checks the data key of a row, so that its parts can be opened. Errors: Corrupt
+  /// when the owner has no KEK of the row's version or anything does not verify.
+  Result<HeldPartKey> PartKeyOf(const Owner& owner, const RowKey& key, const SealedRow& row) const;
+  /// Opens one part. Errors: NotFound when the row has no such part; Corrupt when it does not
+  /// verify, also because the key is another row's, or the owner's KEK was removed meanwhile.
+  Result<SecretBytes> Open(const HeldPartKey& part_key, const RowKey& key, const SealedRow& row,
+                           Part part) const;
+  /// The same into the caller's memory of `row.PlainSize(part)` bytes. On an error it is wiped.
+  Result<void> OpenInto(const HeldPartKey& part_key, const RowKey& key, const SealedRow& row,
+                        Part part, std::span<std::uint8_t> plain) const;
+  /// Both in one, for a row of which one part is wanted. Errors: of both.
   Result<SecretBytes> Open(const Owner& owner, const RowKey& key, const SealedRow& row,
-                                   Part part) const;
-  /// The same into the caller's memory of `row.PlainSize(part)` bytes.
-  Result<void> OpenInto(const Owner& owner, const RowKey& key, const SealedRow& row,
-                                Part part, std::span<std::uint8_t> plain) const;
+                           Part part) const;
 
   /// The same row with its data key wrapped under the owner's newest KEK: bytes 4 to 7 and the
   /// 72 bytes of nonce and wrap change, nothing else, and no part is opened. A row that is at the

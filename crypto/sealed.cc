@@ -272,10 +272,17 @@ Result<SealedRow> SealRow(const Kek& kek, std::uint32_t kek_version, const Vault
   return SealedRow(std::move(row));
 }
 
-Result<void> OpenPartInto(const Kek& kek, const VaultId& vault, const RowKey& key,
+Result<PartKey> OpenPartKey(const Kek& kek, const VaultId& vault, const RowKey& key,
+                            const SealedRow& row) {
+  const Result<SecretBytes> dek =
+      OpenDek(kek, Binding(vault, key, row.RecordVersion()), Layout(row.Bytes()));
+  if (!dek) return std::unexpected(dek.error());
+  return PartKey(DeriveKey(*dek, kPartKeyLabel));
+}
+
+Result<void> OpenPartInto(const PartKey& part_key, const VaultId& vault, const RowKey& key,
                           const SealedRow& row, Part part, std::span<std::uint8_t> plain) {
-  const Layout layout(row.Bytes());
-  const std::optional<PartPlace> place = layout.Find(part);
+  const std::optional<PartPlace> place = Layout(row.Bytes()).Find(part);
   if (!place) {
     Wipe(plain);
     return Fail(Code::kNotFound, "the row has no such part",
@@ -285,14 +292,9 @@ Result<void> OpenPartInto(const Kek& kek, const VaultId& vault, const RowKey& ke
     Wipe(plain);
     return Fail(Code::kInvalid, "the place for a part has another size than the part");
   }
-  const Binding binding(vault, key, row.RecordVersion());
-  const Result<SecretBytes> dek = OpenDek(kek, binding, layout);
-  if (!dek) {
-    Wipe(plain);
-    return std::unexpected(dek.error());
-  }
   const Nonce nonce = NonceOf(part);
-  if (!Decrypt(DeriveKey(*dek, kPartKeyLabel), nonce, binding.OfPart(nonce),
+  if (!Decrypt(part_key.Bytes(), nonce,
+               Binding(vault, key, row.RecordVersion()).OfPart(nonce),
                row.Bytes().subspan(place->at, place->plain_size + kTagSize), plain)) {
     return Fail(Code::kCorrupt, "a part of a row does not verify",
                 Subject::Number(static_cast<std::uint8_t>(part)));
@@ -302,9 +304,11 @@ Result<void> OpenPartInto(const Kek& kek, const VaultId& vault, const RowKey& ke
 
 Result<SecretBytes> OpenPart(const Kek& kek, const VaultId& vault, const RowKey& key,
                              const SealedRow& row, Part part) {
+  const Result<PartKey> part_key = OpenPartKey(kek, vault, key, row);
+  if (!part_key) return std::unexpected(part_key.error());
   SecretBytes plain(row.PlainSize(part));
   Result<void> opened = plain.Fill([&](MutableView bytes) {
-    return OpenPartInto(kek, vault, key, row, part, bytes);
+    return OpenPartInto(*part_key, vault, key, row, part, bytes);
   });
   if (!opened) return Fail(std::move(opened));
   return plain;

@@ -40,6 +40,7 @@ struct RowKey {
 /// What a 32-byte key is for does not mix.
 using Kek = Secret<struct KekTag>;
 using RootKey = Secret<struct RootKeyTag>;
+using PartKey = Secret<struct PartKeyTag>;
 
 /// The sealed parts that a row may have, all under one data key.
 enum class Part : std::uint8_t {
@@ -92,14 +93,20 @@ Result<SealedRow> SealRow(const Kek& kek, std::uint32_t kek_version, const Vault
                           const RowKey& key, std::uint64_t record_version,
                           const PlainParts& parts);
 
-/// Opens one part of a row into `plain`, whose size must be `row.PlainSize(part)`. The commitment
-/// is checked first. On an error `plain` is wiped.
+/// Unwraps a row's data key, checks the commitment, and makes the key under which the row's parts
+/// are sealed: one reading does this once, however many parts it opens. On the heap.
+/// Errors: Corrupt when anything does not verify.
+Result<PartKey> OpenPartKey(const Kek& kek, const VaultId& vault, const RowKey& key,
+                            const SealedRow& row);
+
+/// Opens one part of a row under the row's part key into `plain`, whose size must be
+/// `row.PlainSize(part)`. On an error `plain` is wiped.
 /// Errors: NotFound when the row has no such part, Invalid when `plain` has another size, Corrupt
-/// when anything does not verify.
-Result<void> OpenPartInto(const Kek& kek, const VaultId& vault, const RowKey& key,
+/// when the part does not verify, also because the key is another row's.
+Result<void> OpenPartInto(const PartKey& part_key, const VaultId& vault, const RowKey& key,
                           const SealedRow& row, Part part, std::span<std::uint8_t> plain);
 
-/// The same into memory of its own.
+/// Both in one, into memory of its own.
 Result<SecretBytes> OpenPart(const Kek& kek, const VaultId& vault, const RowKey& key,
                              const SealedRow& row, Part part);
 

@@ -48,7 +48,7 @@ class Check {
   void LookUp(MDB_val key, MDB_val value, const std::optional<crypto::RowKey>& row_key);
   void CheckEntry(const crypto::RowKey& key, std::span<const std::uint8_t> value);
   template <Row R>
-  void CheckRow(const crypto::RowKey& key, const crypto::SealedRow& sealed);
+  void CheckRow(const crypto::RowKey& key, crypto::SealedRow sealed);
   template <Row R>
   const crypto::Owner* OwnerOf(const crypto::RowKey& key);
   void Note(const crypto::RowKey& key, const Project& row);
@@ -233,30 +233,32 @@ void Check::CheckEntry(const crypto::RowKey& key, std::span<const std::uint8_t> 
   ForEachRowType([&]<Row R>() {
     if (key.bytes[0] != static_cast<std::uint8_t>(R::kTable)) return;
     is_known = true;
-    CheckRow<R>(key, *sealed);
-    if (R::kTable == TableId::kAnchor || R::kTable == TableId::kSummaries) return;
-    const auto element = keyring_.ElementOf(key, *sealed);
-    tallies_[PrefixOf(key.bytes)].Add(element);
-    all_.Add(element);
+    if (R::kTable != TableId::kAnchor && R::kTable != TableId::kSummaries) {
+      const auto element = keyring_.ElementOf(key, *sealed);
+      tallies_[PrefixOf(key.bytes)].Add(element);
+      all_.Add(element);
+    }
+    CheckRow<R>(key, std::move(*sealed));
   });
   if (!is_known) Add(Verdict::kDamagedRows, "a row belongs to no table", key);
 }
 
 template <Row R>
-void Check::CheckRow(const crypto::RowKey& key, const crypto::SealedRow& sealed) {
+void Check::CheckRow(const crypto::RowKey& key, crypto::SealedRow sealed) {
   const crypto::Owner* const owner = OwnerOf<R>(key);
   if (owner == nullptr) return;
-  Result<R> row = OpenRow<R>(keyring_, *owner, key, sealed);
-  if (!row) {
-    Add(Verdict::kDamagedRows, row.error().GetText(), key);
+  const Result<Stored<R>> stored = OpenRow<R>(keyring_, *owner, key, std::move(sealed));
+  if (!stored) {
+    Add(Verdict::kDamagedRows, stored.error().GetText(), key);
     return;
   }
   for (const crypto::Part part : {crypto::Part::kData, crypto::Part::kAppSecret}) {
-    if (!sealed.Has(part)) continue;
-    const Result<crypto::SecretBytes> opened = keyring_.Open(*owner, key, sealed, part);
+    if (!stored->sealed.Has(part)) continue;
+    const Result<crypto::SecretBytes> opened =
+        keyring_.Open(stored->part_key, key, stored->sealed, part);
     if (!opened) Add(Verdict::kDamagedRows, opened.error().GetText(), key);
   }
-  Note(key, *row);
+  Note(key, stored->row);
 }
 
 // Whose key opens the row; null when none does, which is a problem unless it was meant.

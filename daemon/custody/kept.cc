@@ -14,14 +14,7 @@ bool LookToTheComponent(const storage::Stored<storage::Credentials>& credentials
   return !credentials.row.foreign_client && !credentials.sealed.Has(crypto::Part::kAppSecret);
 }
 
-// Null where it is not registered any more.
-Result<SharedComponent> FindComponent(const storage::Store& store, const ComponentId& id) {
-  auto registered = store.Find<storage::Component>(storage::Component::Names(id));
-  if (!registered) return Fail(std::move(registered));
-  if (!*registered) return nullptr;
-  return std::make_shared<const storage::Stored<storage::Component>>(std::move(**registered));
-}
-
+// `registered` is null where the component is not registered any more.
 Kept KeptWith(storage::Stored<storage::Credentials> credentials,
               const SharedComponent& registered) {
   Kept kept{std::move(credentials), nullptr};
@@ -55,7 +48,7 @@ Result<Kept> ReadKept(const storage::Store& store, const ProjectId& project,
       store.Get<storage::Credentials>(storage::Credentials::Names(project, component, id));
   if (!credentials) return Fail(std::move(credentials));
   if (!LookToTheComponent(*credentials)) return Kept{std::move(*credentials), nullptr};
-  auto registered = FindComponent(store, component);
+  auto registered = store.FindComponent(component);
   if (!registered) return Fail(std::move(registered));
   return KeptWith(std::move(*credentials), *registered);
 }
@@ -82,7 +75,7 @@ Result<std::vector<Result<Kept>>> ReadKeptEach(const storage::Store& store,
     } else if (!LookToTheComponent(**one)) {
       each.push_back(Kept{std::move(**one), nullptr});
     } else {
-      if (!registered) registered = FindComponent(store, component);
+      if (!registered) registered = store.FindComponent(component);
       if (*registered) {
         each.push_back(KeptWith(std::move(**one), **registered));
       } else if (registered->error().GetCode() == Code::kCorrupt) {

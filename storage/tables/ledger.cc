@@ -27,10 +27,11 @@ Result<Ledger::Standing<R>> Ledger::Read(const crypto::RowNames& names, const Lo
   Result<std::optional<crypto::SealedRow>> sealed = look(standing.key);
   if (!sealed) return Fail(std::move(sealed));
   if (!*sealed) return standing;
-  Result<R> row = OpenRow<R>(keyring_, crypto::Owner::Vault(), standing.key, **sealed);
-  if (!row) return Fail(std::move(row));
-  standing.row = std::move(*row);
-  standing.version = (*sealed)->RecordVersion();
+  Result<Stored<R>> stored =
+      OpenRow<R>(keyring_, crypto::Owner::Vault(), standing.key, std::move(**sealed));
+  if (!stored) return Fail(std::move(stored));
+  standing.row = std::move(stored->row);
+  standing.version = stored->version;
   return standing;
 }
 

@@ -1,49 +1,34 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <mutex>
-#include <optional>
 
-#include "crypto/sealed.h"
+#include "storage/names.h"
+#include "storage/tables/open_row.h"
 #include "storage/tables/rows.h"
 
 namespace oauthvault::storage {
 
-/// So many rows of a table are kept opened.
+/// So many components are kept opened.
 inline constexpr std::size_t kMaxOpened = 256;
 
-/// Rows of one table that were opened before. Whoever reads the very same sealed bytes again has
-/// their fields without opening them once more; nothing has to be told of changes, as the bytes are
-/// read from the store each time. For a table that has few rows and that every call reads. Secrets
-/// are not among the fields. Threads: any.
-template <Row R>
-class Opened {
+/// The rows of components that were opened before: they are few, and each reveal reads one. Whoever
+/// reads the very same sealed bytes again has their fields, and the key of their secret, without
+/// opening them once more; nothing has to be told of changes, as the bytes are read from the store
+/// each time. Secrets are not among the fields, and the part key is in locked memory. Threads: any.
+class OpenedComponents {
  public:
-  /// The fields of these sealed bytes under this key, where they were opened before.
-  std::optional<R> Find(const crypto::RowKey& key, const crypto::SealedRow& sealed) const {
-    const std::lock_guard lock(mutex_);
-    const auto found = rows_.find(key);
-    if (found == rows_.end()) return std::nullopt;
-    if (!std::ranges::equal(found->second.sealed.Bytes(), sealed.Bytes())) return std::nullopt;
-    return found->second.row;
-  }
+  /// What was opened last under this id, to be compared with what is read now; null: nothing was.
+  std::shared_ptr<const Stored<Component>> Find(const ComponentId& id) const;
 
-  /// `row` is what `sealed` opened to.
-  void Keep(const crypto::RowKey& key, const crypto::SealedRow& sealed, const R& row) {
-    const std::lock_guard lock(mutex_);
-    if (rows_.size() >= kMaxOpened && !rows_.contains(key)) rows_.clear();
-    rows_.insert_or_assign(key, Kept{row, sealed});
-  }
+  /// Keeps it for its id, instead of what was opened before.
+  void Keep(std::shared_ptr<const Stored<Component>> opened);
 
  private:
-  struct Kept {
-    R row;
-    crypto::SealedRow sealed;
-  };
   mutable std::mutex mutex_;  // guards rows_
-  std::map<crypto::RowKey, Kept> rows_;
+  std::map<ComponentId, std::shared_ptr<const Stored<Component>>> rows_;
 };
 
 }  // namespace oauthvault::storage

@@ -212,6 +212,25 @@ Result<std::vector<Result<std::optional<crypto::SealedRow>>>> Store::ReadEach(
   return each;
 }
 
+Result<std::shared_ptr<const Stored<Component>>> Store::FindComponent(const ComponentId& id) const {
+  const std::shared_ptr<const Stored<Component>> before = components_.Find(id);
+  const crypto::RowNames names = Component::Names(id);
+  const crypto::RowKey key =
+      before ? before->key
+             : keyring_.KeyOf(static_cast<std::uint8_t>(Component::kTable), names);
+  Result<std::optional<crypto::SealedRow>> sealed = ReadOne(key);
+  if (!sealed) return Fail(std::move(sealed));
+  if (!*sealed) return nullptr;
+  if (before && std::ranges::equal(before->sealed.Bytes(), (*sealed)->Bytes())) return before;
+  Result<Stored<Component>> opened =
+      OpenRow<Component>(keyring_, crypto::Owner::Vault(), key, std::move(**sealed), names);
+  if (!opened) return Fail(std::move(opened));
+  auto shared = std::make_shared<Stored<Component>>(std::move(*opened));
+  // Where no more memory can be locked, it is opened each time.
+  if (shared->part_key.Lock()) components_.Keep(shared);
+  return shared;
+}
+
 Result<Store::RawPage> Store::ScanPage(TableId table, std::string_view project,
                                        std::string_view component, std::string_view page_token,
                                        std::size_t page_size) const {
@@ -237,17 +256,17 @@ Result<Store::RawPage> Store::ScanPage(TableId table, std::string_view project,
   return page;
 }
 
-Result<Secrets> Store::OpenAll(const crypto::Owner& owner, const crypto::RowKey& key,
+Result<Secrets> Store::OpenAll(const crypto::HeldPartKey& part_key, const crypto::RowKey& key,
                                const crypto::SealedRow& sealed) const {
   Secrets secrets;
   if (sealed.Has(crypto::Part::kData)) {
-    Result<crypto::SecretBytes> data = keyring_.Open(owner, key, sealed, crypto::Part::kData);
+    Result<crypto::SecretBytes> data = keyring_.Open(part_key, key, sealed, crypto::Part::kData);
     if (!data) return Fail(std::move(data));
     secrets.data = std::move(*data);
   }
   if (sealed.Has(crypto::Part::kAppSecret)) {
     Result<crypto::SecretBytes> app_secret =
-        keyring_.Open(owner, key, sealed, crypto::Part::kAppSecret);
+        keyring_.Open(part_key, key, sealed, crypto::Part::kAppSecret);
     if (!app_secret) return Fail(std::move(app_secret));
     secrets.app_secret = std::move(*app_secret);
   }

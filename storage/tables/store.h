@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,15 +28,6 @@ struct Secrets {
   std::optional<crypto::SecretBytes> app_secret;
 
   Secrets Clone() const;
-};
-
-/// A row that was read: its fields, its version, and the sealed whole from which secrets open.
-template <Row R>
-struct Stored {
-  R row;
-  std::uint64_t version;
-  crypto::RowKey key;
-  crypto::SealedRow sealed;
 };
 
 /// A page of a listing. `next` goes into the following call; empty at the end.
@@ -144,7 +136,7 @@ class Store {
     Result<std::optional<crypto::SealedRow>> sealed = ReadOne(key);
     if (!sealed) return Fail(std::move(sealed));
     if (!*sealed) return std::optional<Stored<R>>();
-    return OpenAsked<R>(key, std::move(**sealed), names);
+    return OpenRow<R>(keyring_, OwnerOf<R>(names.project), key, std::move(**sealed), names);
   }
 
   /// The same where the row must be there. Errors: NotFound, and as Find.
@@ -178,11 +170,17 @@ class Store {
       } else if (!*sealed) {
         found.push_back(std::nullopt);
       } else {
-        found.push_back(OpenAsked<R>(keys[i], std::move(**sealed), names[i]));
+        found.push_back(OpenRow<R>(keyring_, OwnerOf<R>(names[i].project), keys[i],
+                                   std::move(**sealed), names[i]));
       }
     }
     return found;
   }
+
+  /// A component's row as Find gives it; null: it is not registered. Each reveal asks for its
+  /// component's, so this one is read each time, and opened only where its bytes are new.
+  /// Errors: as Find.
+  Result<std::shared_ptr<const Stored<Component>>> FindComponent(const ComponentId& id) const;
 
   /// Rows of a table, or of a project, or of a project and component in it (empty = any), in order
   /// of their keys. Rows that a project owns are listed by project only: `project` is not empty.
@@ -201,7 +199,7 @@ class Store {
     page.next = std::move(raw->next);
     for (KeyedRow& keyed : raw->rows) {
       Result<Stored<R>> opened =
-          OpenMeta<R>(keyed.key, std::move(keyed.row), OwnerOf<R>(project));
+          OpenRow<R>(keyring_, OwnerOf<R>(project), keyed.key, std::move(keyed.row));
       if (!opened) return Fail(std::move(opened));
       page.rows.push_back(std::move(*opened));
     }
@@ -236,19 +234,18 @@ class Store {
   /// token, links): credentials leave through custody, behind an audit record.
   template <Row R>
   Result<crypto::SecretBytes> OpenSecret(const Stored<R>& stored, crypto::Part part) const {
-    return keyring_.Open(OwnerOf<R>(stored.row.Names().project), stored.key, stored.sealed, part);
+    return keyring_.Open(stored.part_key, stored.key, stored.sealed, part);
   }
   /// The same into the caller's memory of `stored.sealed.PlainSize(part)` bytes.
   template <Row R>
   Result<void> OpenSecretInto(const Stored<R>& stored, crypto::Part part,
                               std::span<std::uint8_t> plain) const {
-    return keyring_.OpenInto(OwnerOf<R>(stored.row.Names().project), stored.key, stored.sealed,
-                             part, plain);
+    return keyring_.OpenInto(stored.part_key, stored.key, stored.sealed, part, plain);
   }
   /// All secret parts, for a Replace that keeps them.
   template <Row R>
   Result<Secrets> OpenSecrets(const Stored<R>& stored) const {
-    return OpenAll(OwnerOf<R>(stored.row.Names().project), stored.key, stored.sealed);
+    return OpenAll(stored.part_key, stored.key, stored.sealed);
   }
 
   /// Seals and commits all changes or none; durable when it returns, with the generation, and so is
@@ -308,33 +305,8 @@ class Store {
       std::span<const crypto::RowKey> keys) const;
   Result<RawPage> ScanPage(TableId table, std::string_view project, std::string_view component,
                            std::string_view page_token, std::size_t page_size) const;
-  Result<Secrets> OpenAll(const crypto::Owner& owner, const crypto::RowKey& key,
+  Result<Secrets> OpenAll(const crypto::HeldPartKey& part_key, const crypto::RowKey& key,
                           const crypto::SealedRow& sealed) const;
-
-  template <Row R>
-  Result<Stored<R>> OpenMeta(const crypto::RowKey& key, crypto::SealedRow sealed,
-                             const crypto::Owner& owner) const {
-    Result<R> row = OpenRow<R>(keyring_, owner, key, sealed);
-    if (!row) return Fail(std::move(row));
-    const std::uint64_t version = sealed.RecordVersion();
-    return Stored<R>{std::move(*row), version, key, std::move(sealed)};
-  }
-
-  // A row that was read under the key of these names.
-  template <Row R>
-  Result<Stored<R>> OpenAsked(const crypto::RowKey& key, crypto::SealedRow sealed,
-                              const crypto::RowNames& asked) const {
-    const std::uint64_t version = sealed.RecordVersion();
-    if constexpr (std::is_same_v<R, Component>) {
-      if (std::optional<R> row = components_.Find(key, sealed)) {
-        return Stored<R>{std::move(*row), version, key, std::move(sealed)};
-      }
-    }
-    Result<R> row = OpenRow<R>(keyring_, OwnerOf<R>(asked.project), key, sealed, asked);
-    if (!row) return Fail(std::move(row));
-    if constexpr (std::is_same_v<R, Component>) components_.Keep(key, sealed, *row);
-    return Stored<R>{std::move(*row), version, key, std::move(sealed)};
-  }
 
   Engine& engine_;
   const crypto::Keyring& keyring_;
@@ -344,7 +316,7 @@ class Store {
     std::function<void(const crypto::RowNames&)> changed;
   };
   std::vector<Listener> listeners_;
-  mutable Opened<Component> components_;  // each reveal reads its component's
+  mutable OpenedComponents components_;
 };
 
 }  // namespace oauthvault::storage

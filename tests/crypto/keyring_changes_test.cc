@@ -420,6 +420,30 @@ TEST_F(ChangesTest, RemoveOwner_LeavesNoRowReadableAndNoWrapInAnyFile) {
   EXPECT_EQ(keyring_->Open(kAcme, key_, row, Part::kData).error().GetCode(), Code::kCorrupt);
 }
 
+TEST_F(ChangesTest, APartKeyThatIsHeld_EndsWithItsKek) {
+  const SealedRow row = Sealed(kAcme);
+  const SealedRow kept = Sealed(kOther);
+  auto of_acme = keyring_->PartKeyOf(kAcme, key_, row);
+  const auto of_other = keyring_->PartKeyOf(kOther, key_, kept);
+  ASSERT_TRUE(of_acme.has_value());
+  ASSERT_TRUE(of_other.has_value());
+  ASSERT_TRUE(of_acme->Lock().has_value());
+  // New keys of the owner, and a new root, end nothing.
+  ASSERT_TRUE(keyring_->RotateKek(kAcme).has_value());
+  ASSERT_TRUE(keyring_->RotateRoot().has_value());
+  EXPECT_EQ(StringOf(*keyring_->Open(*of_acme, key_, row, Part::kData)), "token");
+
+  ASSERT_TRUE(keyring_->RemoveOwner(kAcme).has_value());
+  std::vector<std::uint8_t> place(row.PlainSize(Part::kData), 0xAA);
+  const auto opened = keyring_->OpenInto(*of_acme, key_, row, Part::kData, place);
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().GetCode(), Code::kCorrupt);
+  EXPECT_EQ(place, std::vector<std::uint8_t>(place.size()));
+  ASSERT_TRUE(keyring_->EnsureKek(kAcme).has_value());
+  EXPECT_FALSE(keyring_->Open(*of_acme, key_, row, Part::kData));
+  EXPECT_EQ(StringOf(*keyring_->Open(*of_other, key_, kept, Part::kData)), "token");
+}
+
 TEST_F(ChangesTest, RemoveOwner_AgainChangesNothing) {
   ASSERT_TRUE(keyring_->RemoveOwner(kAcme).has_value());
   const std::string content = ContentOf(Path());

@@ -290,13 +290,14 @@ TEST_F(Row, TheCommitment_IsCheckedBeforeThePart) {
 
 TEST_F(Row, OpenPartInto_LeavesTheBufferWipedOnEveryFailure) {
   const SealedRow row = Sealed(kek_, AllParts());
-  // In the wrap, in the commitment, in the part's first byte, in the part's tag.
-  for (const std::size_t at : {kHeaderSize, kCommitmentAt, kPartsAt,
-                               kPartsAt + TextOf(Part::kMeta).size()}) {
+  const auto part_key = OpenPartKey(kek_, SomeVault(), SomeKey(), row);
+  ASSERT_TRUE(part_key.has_value());
+  // In the part's first byte, in its tag.
+  for (const std::size_t at : {kPartsAt, kPartsAt + TextOf(Part::kMeta).size()}) {
     std::vector<std::uint8_t> bytes = BytesOf(row);
     bytes[at] ^= 1;
     std::vector<std::uint8_t> plain(row.PlainSize(Part::kMeta), 0xAA);
-    const auto opened = OpenPartInto(kek_, SomeVault(), SomeKey(), *SealedRow::Parse(bytes),
+    const auto opened = OpenPartInto(*part_key, SomeVault(), SomeKey(), *SealedRow::Parse(bytes),
                                      Part::kMeta, plain);
     ASSERT_FALSE(opened.has_value()) << at;
     EXPECT_EQ(opened.error().GetCode(), Code::kCorrupt);
@@ -304,13 +305,29 @@ TEST_F(Row, OpenPartInto_LeavesTheBufferWipedOnEveryFailure) {
   }
 }
 
+TEST_F(Row, OpenPartInto_UnderThePartKeyOfAnotherWriteOfTheRowIsCorrupt) {
+  const SealedRow row = Sealed(kek_, AllParts());
+  const SealedRow again = Sealed(kek_, AllParts());
+  const auto part_key = OpenPartKey(kek_, SomeVault(), SomeKey(), again);
+  ASSERT_TRUE(part_key.has_value());
+  for (const Part part : kAllParts) {
+    std::vector<std::uint8_t> plain(row.PlainSize(part), 0xAA);
+    const auto opened = OpenPartInto(*part_key, SomeVault(), SomeKey(), row, part, plain);
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_EQ(opened.error().GetCode(), Code::kCorrupt);
+    EXPECT_EQ(plain, std::vector<std::uint8_t>(plain.size()));
+  }
+}
+
 TEST_F(Row, OpenPartInto_RefusesABufferOfAnotherSize) {
   const SealedRow row = Sealed(kek_, AllParts());
+  const auto part_key = OpenPartKey(kek_, SomeVault(), SomeKey(), row);
+  ASSERT_TRUE(part_key.has_value());
   for (const int difference : {-1, 1}) {
     std::vector<std::uint8_t> plain(
         row.PlainSize(Part::kMeta) + static_cast<std::size_t>(difference), 0xAA);
     const auto opened =
-        OpenPartInto(kek_, SomeVault(), SomeKey(), row, Part::kMeta, plain);
+        OpenPartInto(*part_key, SomeVault(), SomeKey(), row, Part::kMeta, plain);
     ASSERT_FALSE(opened.has_value());
     EXPECT_EQ(opened.error().GetCode(), Code::kInvalid);
     EXPECT_EQ(plain, std::vector<std::uint8_t>(plain.size()));

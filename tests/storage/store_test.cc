@@ -255,26 +255,43 @@ TEST_F(StoreTest, Find_OfARowWithTheNamesOfAnotherIsCorrupt) {
             "a row's names do not belong to the key it was found under");
 }
 
-TEST_F(StoreTest, Find_GivesAComponentAsItStandsNow) {
+TEST_F(StoreTest, FindComponent_GivesItAsItStandsNow) {
   Component row = FullComponent();
-  ASSERT_TRUE(Insert(row).has_value());
+  EXPECT_EQ(*store_->FindComponent(row.id), nullptr);
+  ASSERT_TRUE(Insert(row, {std::nullopt, Bytes("secret 1")}).has_value());
   for (std::uint64_t version = 1; version <= 3; ++version) {
+    const std::string secret = "secret " + std::to_string(version);
     for (int again = 0; again < 2; ++again) {
-      const auto found = store_->Get<Component>(row.Names());
+      const auto found = store_->FindComponent(row.id);
       ASSERT_TRUE(found.has_value());
-      EXPECT_EQ(found->row, row);
-      EXPECT_EQ(found->version, version);
+      EXPECT_EQ((*found)->row, row);
+      EXPECT_EQ((*found)->version, version);
+      const auto opened = store_->OpenSecret(**found, crypto::Part::kAppSecret);
+      ASSERT_TRUE(opened.has_value());
+      EXPECT_TRUE(opened->Equals(Bytes(secret)));
     }
     row.title += " anew";
     Batch batch(Act{.act = "test"});
-    batch.Replace(row, version);
+    batch.Replace(row, version, {std::nullopt, Bytes("secret " + std::to_string(version + 1))});
     ASSERT_TRUE(store_->Commit(std::move(batch)).has_value());
   }
+  Batch batch(Act{.act = "test"});
+  batch.Remove(row, 4);
+  ASSERT_TRUE(store_->Commit(std::move(batch)).has_value());
+  EXPECT_EQ(*store_->FindComponent(row.id), nullptr);
   for (std::size_t i = 0; i < kMaxOpened + 10; ++i) {
     row.id = ComponentNamed("component-" + std::to_string(i));
     ASSERT_TRUE(Insert(row).has_value());
-    EXPECT_EQ(store_->Get<Component>(row.Names())->row, row);
+    EXPECT_EQ((*store_->FindComponent(row.id))->row, row);
   }
+}
+
+TEST_F(StoreTest, FindComponent_OpensTheSameBytesOnce) {
+  const Component row = FullComponent();
+  ASSERT_TRUE(Insert(row).has_value());
+  const auto first = store_->FindComponent(row.id);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(*store_->FindComponent(row.id), *first);
 }
 
 TEST_F(StoreTest, FindEach_AnswersInTheOrderOfTheNamesWhateverIsThere) {

@@ -238,6 +238,17 @@ TEST_F(CustodyReveal, OpenInto_OfADamagedAppSecretWipesTheDataToo) {
   EXPECT_EQ(CodeOf(std::move(*Reveal()).Open()), "CORRUPT");
 }
 
+TEST_F(CustodyReveal, OpenInto_OfAReleaseWhoseProjectWasShreddedMeanwhileIsCorrupt) {
+  vault_.Put("one", "{\"canary\":1}");
+  auto release = Reveal();
+  ASSERT_TRUE(release);
+  ASSERT_TRUE(vault_.Keys().RemoveOwner(crypto::Owner::Project(vault_.project.Str())));
+  std::vector<std::uint8_t> data(release->DataSize(), 0xaa);
+  std::vector<std::uint8_t> app_secret(release->AppSecretSize(), 0xaa);
+  EXPECT_EQ(CodeOf(std::move(*release).OpenInto(data, app_secret)), "CORRUPT");
+  EXPECT_EQ(data, std::vector<std::uint8_t>(data.size(), 0));
+}
+
 TEST_F(CustodyReveal, Reveal_WhileTheStoreCannotBeReadIsUnavailableAndRecorded) {
   vault_.Put("one", "{}");
   vault_.Memory().FailReads(Error(Code::kUnavailable, "the fake's disk is away"));
