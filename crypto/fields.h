@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -24,9 +25,10 @@ constexpr std::array<std::uint8_t, sizeof(T)> LittleEndian(T number) {
 /// The number in the first `sizeof(T)` of `bytes`, which must be as many at least.
 template <std::unsigned_integral T>
 constexpr T FromLittleEndian(std::span<const std::uint8_t> bytes) {
-  std::uint64_t number = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) number |= std::uint64_t{bytes[i]} << (8 * i);
-  return static_cast<T>(number);
+  std::array<std::uint8_t, sizeof(T)> number{};
+  std::ranges::copy(bytes.first(sizeof(T)), number.begin());
+  if constexpr (std::endian::native == std::endian::big) std::ranges::reverse(number);
+  return std::bit_cast<T>(number);
 }
 
 /// Bytes as a field of a hash or of associated data; refers to `bytes`.

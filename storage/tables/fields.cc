@@ -9,10 +9,18 @@
 namespace oauthvault::storage {
 namespace {
 
+using Bytes = std::span<const std::uint8_t>;
+
 constexpr std::size_t kHeadBytes = 1 + sizeof(std::uint32_t);
 
-void AppendField(std::vector<std::uint8_t>& bytes, std::uint8_t number,
-                 std::span<const std::uint8_t> value) {
+// Of the field that `fields` begin with: how large its value is, the value, and what is behind it.
+std::size_t SizeOf(Bytes fields) {
+  return crypto::FromLittleEndian<std::uint32_t>(fields.subspan(1));
+}
+Bytes ValueOf(Bytes fields) { return fields.subspan(kHeadBytes, SizeOf(fields)); }
+Bytes Behind(Bytes fields) { return fields.subspan(kHeadBytes + SizeOf(fields)); }
+
+void AppendField(std::vector<std::uint8_t>& bytes, std::uint8_t number, Bytes value) {
   // Rows are bounded far below this where they come in; a row that is not has to stop here, since
   // a size that was cut short would be sealed as if it were true.
   if (value.size() > std::numeric_limits<std::uint32_t>::max()) std::abort();
@@ -22,14 +30,39 @@ void AppendField(std::vector<std::uint8_t>& bytes, std::uint8_t number,
   bytes.insert(bytes.end(), value.begin(), value.end());
 }
 
-std::span<const std::uint8_t> BytesOf(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+// Whether bytes are fields in rising order. What follows reads bytes of which this is known.
+Result<void> Check(Bytes rest) {
+  std::uint8_t last = 0;
+  while (!rest.empty()) {
+    if (rest.size() < kHeadBytes) {
+      return Fail(Code::kCorrupt, "a row's fields end within a field's head");
+    }
+    if (rest[0] < last) return Fail(Code::kCorrupt, "a row's fields are not in rising order");
+    last = rest[0];
+    if (SizeOf(rest) > rest.size() - kHeadBytes) {
+      return Fail(Code::kCorrupt, "a row's fields end within a field");
+    }
+    rest = Behind(rest);
+  }
+  return {};
+}
+
+// From the first field on that has this number or a higher one; empty: there is none.
+Bytes From(Bytes fields, std::uint8_t number) {
+  while (!fields.empty() && fields[0] < number) fields = Behind(fields);
+  return fields;
+}
+
+// The value of the first field of this number; empty where there is none.
+Bytes FirstOf(Bytes fields, std::uint8_t number) {
+  const Bytes found = From(fields, number);
+  return found.empty() || found[0] != number ? Bytes() : ValueOf(found);
 }
 
 }  // namespace
 
 void FieldWriter::Put(std::uint8_t number, std::string_view text) {
-  if (!text.empty()) AppendField(bytes_, number, BytesOf(text));
+  if (!text.empty()) AppendField(bytes_, number, crypto::AsBytes(text));
 }
 
 void FieldWriter::Put(std::uint8_t number, std::uint64_t value) {
@@ -37,58 +70,47 @@ void FieldWriter::Put(std::uint8_t number, std::uint64_t value) {
 }
 
 void FieldWriter::Put(std::uint8_t number, std::span<const std::string> texts) {
-  for (const std::string& text : texts) AppendField(bytes_, number, BytesOf(text));
+  for (const std::string& text : texts) AppendField(bytes_, number, crypto::AsBytes(text));
 }
 
 crypto::SecretBytes FieldWriter::Take() && {
-  crypto::SecretBytes taken = crypto::SecretBytes::CopyOf(std::span<const std::uint8_t>(bytes_));
+  crypto::SecretBytes taken = crypto::SecretBytes::CopyOf(Bytes(bytes_));
   crypto::Wipe(std::span<std::uint8_t>(bytes_));
   bytes_.clear();
   return taken;
 }
 
-Result<FieldReader> FieldReader::Parse(std::span<const std::uint8_t> rest) {
-  FieldReader reader;
-  std::uint8_t last = 0;
-  while (!rest.empty()) {
-    if (rest.size() < kHeadBytes) {
-      return Fail(Code::kCorrupt, "a row's fields end within a field's head");
-    }
-    const std::uint8_t number = rest[0];
-    if (number < last) return Fail(Code::kCorrupt, "a row's fields are not in rising order");
-    last = number;
-    const auto size_bytes = crypto::FromLittleEndian<std::uint32_t>(rest.subspan(1));
-    rest = rest.subspan(kHeadBytes);
-    if (size_bytes > rest.size()) {
-      return Fail(Code::kCorrupt, "a row's fields end within a field");
-    }
-    const std::span<const std::uint8_t> value = rest.first(size_bytes);
-    // An equal number goes behind its like, so a list keeps its order.
-    reader.fields_.emplace(number, std::string(value.begin(), value.end()));
-    rest = rest.subspan(size_bytes);
-  }
-  return reader;
+Result<FieldReader> FieldReader::Parse(crypto::SecretBytes bytes) {
+  Result<void> checked = bytes.Expose(Check);
+  if (!checked) return Fail(std::move(checked));
+  return FieldReader(std::move(bytes));
 }
 
 std::string FieldReader::Text(std::uint8_t number) const {
-  const auto found = fields_.lower_bound(number);
-  return found == fields_.end() || found->first != number ? std::string() : found->second;
+  return bytes_.Expose([number](Bytes bytes) {
+    const Bytes value = FirstOf(bytes, number);
+    return std::string(value.begin(), value.end());
+  });
 }
 
 std::uint64_t FieldReader::Number(std::uint8_t number) const {
-  const auto found = fields_.lower_bound(number);
-  if (found == fields_.end() || found->first != number ||
-      found->second.size() != sizeof(std::uint64_t)) {
-    return 0;
-  }
-  return crypto::FromLittleEndian<std::uint64_t>(BytesOf(found->second));
+  return bytes_.Expose([number](Bytes bytes) {
+    const Bytes value = FirstOf(bytes, number);
+    if (value.size() != sizeof(std::uint64_t)) return std::uint64_t{0};
+    return crypto::FromLittleEndian<std::uint64_t>(value);
+  });
 }
 
 std::vector<std::string> FieldReader::Texts(std::uint8_t number) const {
-  std::vector<std::string> texts;
-  const auto [begin, end] = fields_.equal_range(number);
-  for (auto field = begin; field != end; ++field) texts.push_back(field->second);
-  return texts;
+  return bytes_.Expose([number](Bytes bytes) {
+    std::vector<std::string> texts;
+    for (Bytes rest = From(bytes, number); !rest.empty() && rest[0] == number;
+         rest = Behind(rest)) {
+      const Bytes value = ValueOf(rest);
+      texts.emplace_back(value.begin(), value.end());
+    }
+    return texts;
+  });
 }
 
 }  // namespace oauthvault::storage

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,14 +40,15 @@ class FieldWriter {
   std::vector<std::uint8_t> bytes_;
 };
 
-/// Reads what FieldWriter wrote. An absent field is empty, 0 or false, and so is a number that has
-/// not 8 bytes. Threads: any, after Parse.
+/// Reads what FieldWriter wrote, and has it until its end. An absent field is empty, 0 or false, and
+/// so is a number that has not 8 bytes. Threads: any, after Parse.
 class FieldReader {
  public:
   /// Errors: Corrupt when the bytes are no list of fields in rising order.
-  static Result<FieldReader> Parse(std::span<const std::uint8_t> bytes);
-  static Result<FieldReader> Parse(const crypto::SecretBytes& bytes) {
-    return bytes.Expose([](std::span<const std::uint8_t> plain) { return Parse(plain); });
+  static Result<FieldReader> Parse(crypto::SecretBytes bytes);
+  /// The same of a copy.
+  static Result<FieldReader> Parse(std::span<const std::uint8_t> bytes) {
+    return Parse(crypto::SecretBytes::CopyOf(bytes));
   }
 
   /// One field each, by its number; Texts: all of that number, in order.
@@ -61,7 +61,9 @@ class FieldReader {
   std::vector<std::string> Texts(std::uint8_t number) const;
 
  private:
-  std::multimap<std::uint8_t, std::string> fields_;
+  explicit FieldReader(crypto::SecretBytes bytes) : bytes_(std::move(bytes)) {}
+
+  crypto::SecretBytes bytes_;  // a row has few fields, so each is looked for from the first on
 };
 
 }  // namespace oauthvault::storage

@@ -36,7 +36,7 @@ Result<Stored<R>> OpenRow(const crypto::Keyring& keyring, const crypto::Owner& o
   if (!part_key) return Fail(std::move(part_key));
   Result<crypto::SecretBytes> meta = keyring.Open(*part_key, key, sealed, crypto::Part::kMeta);
   if (!meta) return Fail(std::move(meta));
-  Result<FieldReader> fields = FieldReader::Parse(*meta);
+  Result<FieldReader> fields = FieldReader::Parse(std::move(*meta));
   if (!fields) return Fail(std::move(fields));
   Result<R> row = R::Decode(*fields);
   if (!row) return Fail(std::move(row));
