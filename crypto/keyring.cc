@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <shared_mutex>
+#include <tuple>
 #include <utility>
 
 #include "crypto/aead.h"
@@ -62,6 +63,27 @@ Result<void> AppendSlot(KeysFile& file, Slot& slot, const RootKey& root) {
   return {};
 }
 
+// Hashes of names that were made before: a look-up costs a fifth of a hash. So many at most, then it
+// begins anew. Threads: any.
+template <class Hash>
+class Remembered {
+ public:
+  /// The hash of these, by `make()` where it is not known.
+  template <class Make>
+  Hash Of(std::uint8_t number, std::string_view first, std::string_view second, Make make) {
+    const std::scoped_lock lock(mutex_);
+    const auto found = hashes_.find(std::tuple(number, first, second));
+    if (found != hashes_.end()) return found->second;
+    if (hashes_.size() >= kMostHashes) hashes_.clear();
+    return hashes_.emplace(std::tuple(number, first, second), make()).first->second;
+  }
+
+ private:
+  static constexpr std::size_t kMostHashes = 1024;
+  std::mutex mutex_;  // guards hashes_
+  std::map<std::tuple<std::uint8_t, std::string, std::string>, Hash, std::less<>> hashes_;
+};
+
 }  // namespace
 
 std::string TextOf(const Owner& owner) {
@@ -80,6 +102,10 @@ struct Keyring::State {
   std::filesystem::path path;
   VaultId vault{};
   std::array<SecretBytes, kNamedKeys> named;
+  // Made with the index key; by owner, and by table, project and component.
+  using PairTags = std::array<std::uint8_t, kProjectTagSize + kPairTagSize>;
+  mutable Remembered<OwnerTag> owner_tags;
+  mutable Remembered<PairTags> pair_tags;
 
   // Held while a change is made and its file written. Never taken under `mutex`.
   std::mutex changes;
@@ -110,14 +136,15 @@ struct Keyring::State {
   }
 
   OwnerTag TagOf(const Owner& owner) const {
-    const auto kind = LittleEndian(static_cast<std::uint8_t>(owner.kind));
-    OwnerTag tag{owner.kind, {}};
-    const auto hash = KeyedHash(named[kIndex],
-                                std::array<std::string_view, 3>{kOwnerLabel, AsField(kind),
-                                                                owner.name},
-                                kOwnerTagSize);
-    std::ranges::copy(hash, tag.tag.begin());
-    return tag;
+    const auto kind = static_cast<std::uint8_t>(owner.kind);
+    return owner_tags.Of(kind, owner.name, {}, [&] {
+      OwnerTag tag{owner.kind, {}};
+      HashInto(named[kIndex],
+               std::array<std::string_view, 3>{kOwnerLabel, AsField(LittleEndian(kind)),
+                                               owner.name},
+               tag.tag);
+      return tag;
+    });
   }
 
   // Adds a KEK to the file and then to the memory. Under `changes`.
@@ -181,6 +208,17 @@ struct Keyring::State {
     std::array<std::uint8_t, 16> hash{};
     HashInto(named[kIndex], fields, hash);
     std::ranges::copy(std::span(hash).first(tag.size()), tag.begin());
+  }
+
+  // The tags that the keys of a pair's rows in a table begin with.
+  PairTags TagsOf(std::uint8_t table, std::string_view project, std::string_view component) const {
+    return pair_tags.Of(table, project, component, [&] {
+      PairTags tags{};
+      TagInto(kRowProjectLabel, table, {project}, {}, MutableView(tags).first(kProjectTagSize));
+      TagInto(kRowPairLabel, table, {project, component}, {},
+              MutableView(tags).last(kPairTagSize));
+      return tags;
+    });
   }
 
   // A new vault with one slot; nobody else has the state yet.
@@ -476,9 +514,8 @@ RowKey Keyring::KeyOf(std::uint8_t table, const RowNames& names) const {
   RowKey key;
   const MutableView bytes(key.bytes);
   bytes[0] = table;
-  state_->TagInto(kRowProjectLabel, table, {names.project}, {}, bytes.subspan(1, kProjectTagSize));
-  state_->TagInto(kRowPairLabel, table, {names.project, names.component}, {},
-                  bytes.subspan(1 + kProjectTagSize, kPairTagSize));
+  std::ranges::copy(state_->TagsOf(table, names.project, names.component),
+                    bytes.subspan(1).begin());
   state_->TagInto(kRowNamesLabel, table, {names.project, names.component}, names.rest,
                   bytes.last(kNamesTagSize));
   return key;
@@ -589,13 +626,8 @@ Result<SecretBytes> Keyring::OpenPartOf(const Owner& owner, const SealedPart& pa
 }
 
 std::array<std::uint8_t, 32> Keyring::ElementOf(const RowKey& key, const SealedRow& row) const {
-  std::array<std::uint8_t, 32> element{};
-  const auto hash =
-      KeyedHash(state_->named[kManifest],
-                std::array{kElementLabel, AsField(key.bytes), AsField(row.Commitment())},
-                element.size());
-  std::ranges::copy(hash, element.begin());
-  return element;
+  return CommitmentOf(state_->named[kManifest],
+                      std::array{kElementLabel, AsField(key.bytes), AsField(row.Commitment())});
 }
 
 const SecretBytes& Keyring::AuditKey() const { return state_->named[kAudit]; }

@@ -288,6 +288,23 @@ TEST_F(KeyringTest, Owners_DoNotOpenEachOthersRows) {
   }
 }
 
+TEST_F(KeyringTest, KeyOf_GivesWhatAnotherKeyringGivesHoweverManyNamesWereAskedFor) {
+  const auto keyring = Created();
+  constexpr int kMoreThanRemembered = 1'030;
+  std::vector<RowKey> keys;
+  const auto key_of = [](const Keyring& of, int i) {
+    return of.KeyOf(static_cast<std::uint8_t>(1 + i % 2), {"p" + std::to_string(i / 4),
+                                                           i % 4 < 2 ? "" : "c", {"n"}});
+  };
+  for (int i = 0; i < kMoreThanRemembered; ++i) keys.push_back(key_of(*keyring, i));
+  EXPECT_EQ(std::set(keys.begin(), keys.end()).size(), keys.size());
+  const auto other = Unlocked();
+  for (int i = kMoreThanRemembered - 1; i >= 0; --i) {
+    EXPECT_EQ(key_of(*keyring, i), keys[static_cast<std::size_t>(i)]);
+    EXPECT_EQ(key_of(*other, i), keys[static_cast<std::size_t>(i)]);
+  }
+}
+
 TEST_F(KeyringTest, AnOwnerWithoutAKek_SealsNothingAndOpensNothing) {
   const auto keyring = Created();
   const RowKey key = keyring->KeyOf(1, {"a", "", {}});
