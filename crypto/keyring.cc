@@ -63,8 +63,8 @@ Result<void> AppendSlot(KeysFile& file, Slot& slot, const RootKey& root) {
   return {};
 }
 
-// Hashes of names that were made before: a look-up costs a fifth of a hash. So many at most, then it
-// begins anew. Threads: any.
+// Hashes of names that were made before: a look-up costs a fifth of a hash. So many at most, then
+// it begins anew. Threads: any.
 template <class Hash>
 class Remembered {
  public:

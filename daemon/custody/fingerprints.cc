@@ -100,6 +100,7 @@ std::vector<std::string> FingerprintsOf(const crypto::SecretBytes& key, std::str
 
 std::string TextOf(const std::vector<std::string>& fingerprints) {
   std::string text;
+  text.reserve(fingerprints.size() * (2 * kFingerprintSize + 1));
   for (const std::string& fingerprint : fingerprints) {
     if (!text.empty()) text += ' ';
     text += crypto::HexOf(crypto::AsBytes(fingerprint));

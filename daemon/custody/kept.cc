@@ -15,14 +15,11 @@ bool LookToTheComponent(const storage::Stored<storage::Credentials>& credentials
 }
 
 // `registered` is null where the component is not registered any more.
-Kept KeptWith(storage::Stored<storage::Credentials> credentials,
-              const SharedComponent& registered) {
-  Kept kept{std::move(credentials), nullptr};
+void AddComponent(Kept& kept, const SharedComponent& registered) {
   // The component's secret never stands beside a client id that is not the component's.
   if (registered && registered->row.app_key == kept.credentials.row.client_id) {
     kept.component = registered;
   }
-  return kept;
 }
 
 }  // namespace
@@ -47,10 +44,13 @@ Result<Kept> ReadKept(const storage::Store& store, const ProjectId& project,
   auto credentials =
       store.Get<storage::Credentials>(storage::Credentials::Names(project, component, id));
   if (!credentials) return Fail(std::move(credentials));
-  if (!LookToTheComponent(*credentials)) return Kept{std::move(*credentials), nullptr};
-  auto registered = store.FindComponent(component);
-  if (!registered) return Fail(std::move(registered));
-  return KeptWith(std::move(*credentials), *registered);
+  Kept kept{std::move(*credentials), nullptr};
+  if (LookToTheComponent(kept.credentials)) {
+    auto registered = store.FindComponent(component);
+    if (!registered) return Fail(std::move(registered));
+    AddComponent(kept, *registered);
+  }
+  return kept;
 }
 
 Result<std::vector<Result<Kept>>> ReadKeptEach(const storage::Store& store,
@@ -77,7 +77,8 @@ Result<std::vector<Result<Kept>>> ReadKeptEach(const storage::Store& store,
     } else {
       if (!registered) registered = store.FindComponent(component);
       if (*registered) {
-        each.push_back(KeptWith(std::move(**one), **registered));
+        each.push_back(Kept{std::move(**one), nullptr});
+        AddComponent(*each.back(), **registered);
       } else if (registered->error().GetCode() == Code::kCorrupt) {
         each.push_back(std::unexpected(registered->error()));
       } else {

@@ -103,9 +103,13 @@ std::uint64_t FieldReader::Number(std::uint8_t number) const {
 
 std::vector<std::string> FieldReader::Texts(std::uint8_t number) const {
   return bytes_.Expose([number](Bytes bytes) {
+    const Bytes first = From(bytes, number);
+    const auto is_another = [number](Bytes rest) { return !rest.empty() && rest[0] == number; };
+    std::size_t count = 0;
+    for (Bytes rest = first; is_another(rest); rest = Behind(rest)) ++count;
     std::vector<std::string> texts;
-    for (Bytes rest = From(bytes, number); !rest.empty() && rest[0] == number;
-         rest = Behind(rest)) {
+    texts.reserve(count);
+    for (Bytes rest = first; is_another(rest); rest = Behind(rest)) {
       const Bytes value = ValueOf(rest);
       texts.emplace_back(value.begin(), value.end());
     }

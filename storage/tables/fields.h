@@ -40,8 +40,8 @@ class FieldWriter {
   std::vector<std::uint8_t> bytes_;
 };
 
-/// Reads what FieldWriter wrote, and has it until its end. An absent field is empty, 0 or false, and
-/// so is a number that has not 8 bytes. Threads: any, after Parse.
+/// Reads what FieldWriter wrote, and keeps it. An absent field is empty, 0 or false, and so is a
+/// number that has not 8 bytes. Threads: any, after Parse.
 class FieldReader {
  public:
   /// Errors: Corrupt when the bytes are no list of fields in rising order.

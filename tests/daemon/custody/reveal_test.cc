@@ -238,6 +238,13 @@ TEST_F(CustodyReveal, OpenInto_OfADamagedAppSecretWipesTheDataToo) {
   EXPECT_EQ(CodeOf(std::move(*Reveal()).Open()), "CORRUPT");
 }
 
+TEST(CreatedText, IsInUtcWithTwoDigitsForAllButTheYear) {
+  EXPECT_EQ(CreatedText(0), "1970-01-01 00:00:00");
+  EXPECT_EQ(CreatedText(-1), "1969-12-31 23:59:59");
+  EXPECT_EQ(CreatedText(951'782'400 + 3'661), "2000-02-29 01:01:01");
+  EXPECT_EQ(CreatedText(4'102'444'799), "2099-12-31 23:59:59");
+}
+
 TEST_F(CustodyReveal, OpenInto_OfAReleaseWhoseProjectWasShreddedMeanwhileIsCorrupt) {
   vault_.Put("one", "{\"canary\":1}");
   auto release = Reveal();
