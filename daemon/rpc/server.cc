@@ -48,6 +48,15 @@ void LogPlaceOnly(gpr_log_func_args* said) {
 
 int Milliseconds(std::chrono::milliseconds time) { return static_cast<int>(time.count()); }
 
+// As many as configured, or as descriptors are left for one door.
+std::uint32_t WithinDescriptors(std::uint32_t configured) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return configured;
+  const std::uint64_t left =
+      std::max<std::uint64_t>(limit.rlim_cur, kOwnDescriptors + 2) - kOwnDescriptors;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(configured, left / 2));
+}
+
 void SetLimits(grpc::ServerBuilder& builder, const Server::Settings& settings) {
   gpr_set_log_function(LogPlaceOnly);
   // Debian's abseil comes with its search for deadlocks on: a graph at each of gRPC's locks.
@@ -58,7 +67,9 @@ void SetLimits(grpc::ServerBuilder& builder, const Server::Settings& settings) {
   for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
     builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
   }
-  builder.SetResourceQuota(grpc::ResourceQuota("doors").Resize(kReceiveMemory));
+  const std::size_t places = 2 * std::size_t{WithinDescriptors(settings.max_connections)};
+  builder.SetResourceQuota(grpc::ResourceQuota("doors").Resize(settings.receive_memory +
+                                                               places * kConnectionMemory));
   if (!crypto::IsSabotaged(crypto::Sabotage::kNoHandshakeLimit)) {
     builder.AddChannelArgument("grpc.server_handshake_timeout_ms",
                                Milliseconds(settings.handshake_timeout));
@@ -80,15 +91,6 @@ void SetLimits(grpc::ServerBuilder& builder, const Server::Settings& settings) {
     counters.push_back(std::make_unique<CallCounter>(*settings.calls));
     builder.experimental().SetInterceptorCreators(std::move(counters));
   }
-}
-
-// As many as configured, or as descriptors are left for one door.
-std::uint32_t WithinDescriptors(std::uint32_t configured) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return configured;
-  const std::uint64_t left =
-      std::max<std::uint64_t>(limit.rlim_cur, kOwnDescriptors + 2) - kOwnDescriptors;
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(configured, left / 2));
 }
 
 Acceptor AcceptorFor(grpc::ServerBuilder& builder,

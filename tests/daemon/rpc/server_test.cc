@@ -135,6 +135,20 @@ TEST(Server, TheCapOfOneDoor_LeavesTheOtherOpen) {
   EXPECT_TRUE(Ask(vault.Unix()).ok());
 }
 
+TEST(Server, AsManyIdleConnectionsAsThereArePlacesFor_AreKept) {
+  // Their own memory is beside what calls may take, so hardly any is left to calls.
+  Vault vault({.max_connections = 64, .receive_memory = 256 * 1024});
+  const ClientIdentity identity = vault.Issue("runner/r");
+  std::vector<std::shared_ptr<grpc::Channel>> idle;
+  for (int i = 0; i < 64; ++i) {
+    idle.push_back(vault.Tcp(identity));
+    ASSERT_TRUE(idle.back()->WaitForConnected(std::chrono::system_clock::now() + kPatience));
+  }
+  // A channel that was sent away comes again for its call.
+  for (const auto& channel : idle) EXPECT_TRUE(Ask(channel).ok());
+  EXPECT_EQ(vault.GetCounters().tcp.accepted, 64u);
+}
+
 // Follows the health of the server, as load balancers do.
 class HealthWatch final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:

@@ -304,7 +304,8 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
       now_s));
   p.server = Must(Server::Start(std::move(tcp), std::move(unix_socket), p.tls, services,
                                 {settings.max_connections, settings.handshake_timeout,
-                                 settings.max_connections_per_address, settings.max_handshakes},
+                                 settings.max_connections_per_address, settings.max_handshakes,
+                                 nullptr, settings.receive_memory},
                                 p.counters));
 
   AddProject(kProject);

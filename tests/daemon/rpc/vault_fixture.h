@@ -107,6 +107,7 @@ class Vault {
     std::uint32_t max_calls = 512;
     std::uint32_t max_calls_per_principal = 128;
     std::filesystem::path certificate_folder;
+    std::size_t receive_memory = kReceiveMemory;
   };
   explicit Vault(Settings settings);
   Vault() : Vault(Settings{}) {}
