@@ -271,7 +271,7 @@ void ExtractWalk::TakeClose(const std::string& line, const json& record) {
   }
   if (last_close_.empty()) {
     verdict_.first_sequence = closes->first;
-  } else if (closes->before != HashLine(last_close_) ||
+  } else if (closes->before != std::string_view(HashLine(last_close_)) ||
              closes->first != verdict_.last_sequence + 1) {
     Problem("an interval before this one is missing");
   }

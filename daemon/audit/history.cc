@@ -68,7 +68,7 @@ Result<void> Walk(const std::vector<Segment>& segments, const crypto::SecretByte
   SegmentsReader reader(segments);
   std::uint64_t line_number = 0;
   std::optional<std::uint64_t> sequence;  // of the line before, likewise below
-  std::string hash(kNoPrevious);
+  HashDigits hash = kNoPrevious;
   storage::Position position;
   while (true) {
     const auto stretch = reader.Next();

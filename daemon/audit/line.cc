@@ -7,11 +7,10 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <span>
-#include <vector>
 
-#include "crypto/hex.h"
 #include "crypto/sabotage.h"
 #include "crypto/sealed.h"
 
@@ -35,7 +34,14 @@ constexpr std::size_t kMacFieldSize = kMacStart.size() + kHexSize + kLineEnd.siz
 // 9999-12-31T23:59:59.999999Z: the last moment that RFC 3339 can write.
 constexpr std::int64_t kLastTimeUs = 253'402'300'799'999'999;
 
-std::string TimeText(std::int64_t time_us) {
+void AppendNumber(std::uint64_t number, std::string& text) {
+  std::array<char, 20> digits{};
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc()) std::abort();
+  text.append(digits.data(), end);
+}
+
+void AppendTime(std::int64_t time_us, std::string& text) {
   using std::chrono::days;
   using std::chrono::microseconds;
   const std::chrono::sys_time<microseconds> time{
@@ -43,20 +49,31 @@ std::string TimeText(std::int64_t time_us) {
   const auto day = std::chrono::floor<days>(time);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss<microseconds> clock{time - day};
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%06dZ",
-                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()),
-                static_cast<int>(clock.minutes().count()),
-                static_cast<int>(clock.seconds().count()),
-                static_cast<int>(clock.subseconds().count()));
-  return text.data();
+  const std::size_t begin = text.size();
+  text.append("0000-00-00T00:00:00.000000Z");
+  // Each number ends where it is said; the zeros before it stand.
+  const auto put = [&](std::size_t end, std::int64_t number) {
+    for (std::size_t at = begin + end; number > 0; number /= 10) {
+      text[--at] = static_cast<char>('0' + number % 10);
+    }
+  };
+  put(4, static_cast<int>(date.year()));
+  put(7, static_cast<unsigned>(date.month()));
+  put(10, static_cast<unsigned>(date.day()));
+  put(13, clock.hours().count());
+  put(16, clock.minutes().count());
+  put(19, clock.seconds().count());
+  put(26, clock.subseconds().count());
 }
 
+// Printable ASCII that JSON does not escape. Without an early end, and all in bytes, so that the
+// compiler looks at sixteen at once; a byte from 0x80 on is a negative `char`.
 bool IsPlain(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) {
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-  });
+  std::uint8_t special = 0;
+  for (const char c : text) {
+    special |= static_cast<std::uint8_t>((c < 0x20) | (c == 0x7f) | (c == '"') | (c == '\\'));
+  }
+  return special == 0;
 }
 
 // At most kMaxEntryFieldSize bytes of valid UTF-8.
@@ -77,63 +94,86 @@ std::string Shortened(std::string_view text) {
   return valid.substr(0, size) + "~";
 }
 
-// The text in quotes. ASCII only: a terminal that shows the trail obeys none of it.
-std::string Quoted(std::string_view text) {
-  if (text.size() <= kMaxEntryFieldSize && IsPlain(text)) return '"' + std::string(text) + '"';
-  return nlohmann::json(Shortened(text))
-      .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+// What stands between the quotation marks. ASCII only: a terminal that shows the trail obeys none
+// of it.
+void AppendEscaped(std::string_view value, std::string& text) {
+  if (value.size() <= kMaxEntryFieldSize && IsPlain(value)) {
+    text.append(value);
+    return;
+  }
+  const std::string quoted = nlohmann::json(Shortened(value))
+                                 .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  text.append(quoted, 1, quoted.size() - 2);
 }
 
-std::string MacOf(const crypto::SecretBytes& audit_key, std::string_view body) {
-  return crypto::HexOf(crypto::KeyedHash(audit_key, std::array{kMacLabel, body}, kHashSize));
+HashDigits MacOf(const crypto::SecretBytes& audit_key, std::string_view body) {
+  const auto mac = crypto::KeyedHash(audit_key, std::array{kMacLabel, body}, kHashSize);
+  return HashDigits(std::span<const std::uint8_t, kHashSize>(mac));
 }
 
 }  // namespace
 
-std::string EncodeLine(const crypto::SecretBytes& audit_key, const Entry& entry,
-                       storage::Position head, std::uint64_t sequence, std::int64_t time_us,
-                       std::string_view previous) {
-  if (entry.position) head = *entry.position;
-  std::string line(kLineStart);
-  line += std::to_string(sequence);
-  const auto always = [&](std::string_view name, std::string_view text) {
-    line.append(",\"").append(name).append("\":").append(Quoted(text));
+HashDigits::HashDigits(std::span<const std::uint8_t, kHashSize> hash) {
+  const auto digit = [](int half) {
+    return static_cast<char>(half < 10 ? '0' + half : 'a' - 10 + half);
   };
-  const auto where_given = [&](std::string_view name, std::string_view text) {
-    if (!text.empty()) always(name, text);
-  };
-  const auto where_counted = [&](std::string_view name, std::uint64_t number) {
-    if (number != 0) line.append(",\"").append(name).append("\":").append(std::to_string(number));
-  };
-  always("time", TimeText(time_us));
-  always("act", entry.act);
-  always("principal", entry.principal);
-  where_given("right", entry.right);
-  where_given("project", entry.project);
-  where_given("component", entry.component);
-  where_given("oauth_id", entry.oauth_id);
-  where_given("object", entry.object);
-  where_counted("version", entry.version);
-  always("outcome", NameOf(entry.outcome));
-  where_given("code", entry.code);
-  where_given("peer", entry.peer);
-  where_given("request_id", entry.request_id);
-  where_given("fingerprints", entry.fingerprints);
-  where_given("closes", entry.closes);
-  // Longer than a field from outside may be, and plain as it is made here.
-  if (!entry.tree.empty()) line.append(",\"tree\":\"").append(entry.tree).append(kTextEnd);
-  line.append(kEpochStart).append(std::to_string(head.epoch));
-  line.append(kGenerationStart).append(std::to_string(head.generation));
-  line.append(kPreviousStart).append(previous).append(kTextEnd);
-  const std::string mac = MacOf(audit_key, line);
-  return line.append(kMacStart).append(mac).append(kLineEnd);
+  for (std::size_t i = 0; i < hash.size(); ++i) {
+    digits_[2 * i] = digit(hash[i] >> 4);
+    digits_[2 * i + 1] = digit(hash[i] & 0xf);
+  }
 }
 
-std::string HashLine(std::string_view line) {
+void AppendLine(const crypto::SecretBytes& audit_key, const Entry& entry, storage::Position head,
+                std::uint64_t sequence, std::int64_t time_us, const HashDigits& previous,
+                std::string& text) {
+  if (entry.position) head = *entry.position;
+  const std::size_t begin = text.size();
+  const auto always = [&](std::string_view start, std::string_view value) {
+    text.append(start);
+    AppendEscaped(value, text);
+    text.push_back('"');
+  };
+  const auto where_given = [&](std::string_view start, std::string_view value) {
+    if (!value.empty()) always(start, value);
+  };
+  text.append(kLineStart);
+  AppendNumber(sequence, text);
+  text.append(R"(,"time":")");
+  AppendTime(time_us, text);
+  text.push_back('"');
+  always(R"(,"act":")", entry.act);
+  always(R"(,"principal":")", entry.principal);
+  where_given(R"(,"right":")", entry.right);
+  where_given(R"(,"project":")", entry.project);
+  where_given(R"(,"component":")", entry.component);
+  where_given(R"(,"oauth_id":")", entry.oauth_id);
+  where_given(R"(,"object":")", entry.object);
+  if (entry.version != 0) {
+    text.append(R"(,"version":)");
+    AppendNumber(entry.version, text);
+  }
+  always(R"(,"outcome":")", NameOf(entry.outcome));
+  where_given(R"(,"code":")", entry.code);
+  where_given(R"(,"peer":")", entry.peer);
+  where_given(R"(,"request_id":")", entry.request_id);
+  where_given(R"(,"fingerprints":")", entry.fingerprints);
+  where_given(R"(,"closes":")", entry.closes);
+  // Longer than a field from outside may be, and plain as it is made here.
+  if (!entry.tree.empty()) text.append(R"(,"tree":")").append(entry.tree).append(kTextEnd);
+  text.append(kEpochStart);
+  AppendNumber(head.epoch, text);
+  text.append(kGenerationStart);
+  AppendNumber(head.generation, text);
+  text.append(kPreviousStart).append(previous).append(kTextEnd);
+  const HashDigits mac = MacOf(audit_key, std::string_view(text).substr(begin));
+  text.append(kMacStart).append(mac).append(kLineEnd);
+}
+
+HashDigits HashLine(std::string_view line) {
   std::array<std::uint8_t, kHashSize> hash{};
   crypto_generichash(hash.data(), hash.size(), reinterpret_cast<const std::uint8_t*>(line.data()),
                      line.size(), nullptr, 0);
-  return crypto::HexOf(hash);
+  return HashDigits(hash);
 }
 
 std::optional<Link> LinkOf(std::string_view line) {
@@ -152,9 +192,11 @@ std::optional<Link> VerifyLine(const crypto::SecretBytes& audit_key, std::string
   const std::optional<Link> link = LinkOf(line);
   if (!link || crypto::IsSabotaged(crypto::Sabotage::kNoMacCheck)) return link;
   const std::string_view body = line.substr(0, line.size() - kMacFieldSize);
-  const std::string mac = MacOf(audit_key, body);
+  const HashDigits mac = MacOf(audit_key, body);
   const std::string_view claimed = line.substr(body.size() + kMacStart.size(), kHexSize);
-  if (sodium_memcmp(mac.data(), claimed.data(), kHexSize) != 0) return std::nullopt;
+  if (sodium_memcmp(std::string_view(mac).data(), claimed.data(), kHexSize) != 0) {
+    return std::nullopt;
+  }
   return link;
 }
 

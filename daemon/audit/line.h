@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,9 +24,20 @@ inline constexpr std::size_t kMaxLineSize = 64 * 1024;
 static_assert(kLineTextFields * kMaxEntryFieldSize * 6 + kMaxFingerprintsTextSize + 1024 <
               kMaxLineSize);
 
-/// What the first line of a chain has for the hash of the line before: 64 zeros.
-inline constexpr std::string_view kNoPrevious =
-    "0000000000000000000000000000000000000000000000000000000000000000";
+/// A hash of 32 bytes as it stands in a line, 64 lower-case hexadecimal digits: hashes are compared
+/// as texts. 64 zeros, what the first line of a chain has for the hash of the line before, where
+/// none is given.
+class HashDigits {
+ public:
+  constexpr HashDigits() { digits_.fill('0'); }
+  explicit HashDigits(std::span<const std::uint8_t, 32> hash);
+  constexpr operator std::string_view() const { return {digits_.data(), digits_.size()}; }
+  bool operator==(const HashDigits&) const = default;
+
+ private:
+  std::array<char, 64> digits_;
+};
+inline constexpr HashDigits kNoPrevious;
 
 /// The acts of the trail itself. AUDIT.md, "Lines of the trail itself".
 inline constexpr std::string_view kBeginAct = "begin";
@@ -34,17 +47,17 @@ inline constexpr std::string_view kDenialsAct = "denials";
 /// The object of a `begin` line behind a segment that was closed.
 inline constexpr std::string_view kNextSegment = "segment";
 
-/// Writes one line, without its end: ASCII, fields in the order of AUDIT.md. `head` stands in it
-/// unless the entry has a position of its own. `time_us` is microseconds since the epoch; a time
-/// outside the years 1970 to 9999 becomes the nearer end. `previous` is the hash of the line
-/// before, 64 hexadecimal digits.
-std::string EncodeLine(const crypto::SecretBytes& audit_key, const Entry& entry,
-                       storage::Position head, std::uint64_t sequence, std::int64_t time_us,
-                       std::string_view previous);
+/// Appends one line to `text`, without its end: ASCII, fields in the order of AUDIT.md. `head`
+/// stands in it unless the entry has a position of its own. `time_us` is microseconds since the
+/// epoch; a time outside the years 1970 to 9999 becomes the nearer end. `previous` is the hash of
+/// the line before.
+void AppendLine(const crypto::SecretBytes& audit_key, const Entry& entry, storage::Position head,
+                std::uint64_t sequence, std::int64_t time_us, const HashDigits& previous,
+                std::string& text);
 
-/// The hash by which the next line refers to this one: BLAKE2b-256, 64 lower-case hexadecimal
-/// digits. Without a key, so that whoever keeps a hash elsewhere can check the chain up to it.
-std::string HashLine(std::string_view line);
+/// The hash by which the next line refers to this one: BLAKE2b-256. Without a key, so that whoever
+/// keeps a hash elsewhere can check the chain up to it.
+HashDigits HashLine(std::string_view line);
 
 /// What a line says about its place in the chain.
 struct Link {

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "crypto/sealed.h"
-#include "daemon/audit/line.h"
 #include "daemon/audit/line_reader.h"
 
 namespace oauthvault::audit {
@@ -104,9 +103,7 @@ TrailFile::TrailFile(const std::filesystem::path& folder, crypto::SecretBytes au
       clock_(std::move(clock)),
       calls_(std::move(calls)),
       limits_(limits),
-      signer_(audit_key_) {
-  end_.hash = kNoPrevious;
-}
+      signer_(audit_key_) {}
 
 Result<std::unique_ptr<TrailFile>> TrailFile::Open(const std::filesystem::path& folder,
                                                    const crypto::SecretBytes& audit_key,
@@ -277,8 +274,8 @@ Result<TrailEnd> TrailFile::MakeFile(const std::filesystem::path& path, const En
   Result<std::shared_ptr<OpenFile>> file = OpenLocked(path, O_CREAT | O_EXCL);
   if (!file) return Fail(std::move(file));
   const std::int64_t now_us = clock_();
-  const std::string line =
-      EncodeLine(audit_key_, begin, end_.head, end_.sequence + 1, now_us, end_.hash);
+  std::string line;
+  AppendLine(audit_key_, begin, end_.head, end_.sequence + 1, now_us, end_.hash, line);
   if (!WriteAll(**file, line + '\n') || calls_.fdatasync((*file)->Number()) != 0 ||
       !SyncFolder(folder_)) {
     // Nothing of it was promised to anybody; the next attempt makes it again.
@@ -468,16 +465,19 @@ Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
     repair_needed_ = true;
     return Fail(Code::kUnavailable, "the audit trail was deleted, replaced or changed");
   }
-  std::vector<std::string> lines;
+  // The lines, each with its end.
   std::string text;
+  text.reserve(entries.size() * kUsualLineSize);
+  const std::int64_t now_us = clock_();
   std::uint64_t sequence = end_.sequence;
-  std::string hash = end_.hash;
+  HashDigits hash = end_.hash;
   storage::Position head = end_.head;
   const auto add = [&](const Entry& entry) {
     if (entry.position) head = *entry.position;
-    lines.push_back(EncodeLine(audit_key_, entry, head, ++sequence, clock_(), hash));
-    hash = HashLine(lines.back());
-    text.append(lines.back()).append("\n");
+    const std::size_t begin = text.size();
+    AppendLine(audit_key_, entry, head, ++sequence, now_us, hash, text);
+    hash = HashLine(std::string_view(text).substr(begin));
+    text.push_back('\n');
   };
   if (cut_bytes_ != 0) add(CutEntry(cut_bytes_));
   const std::uint64_t first = sequence + 1;
@@ -497,13 +497,17 @@ Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
   cut_bytes_ = 0;
   end_.size_bytes = size_bytes;
   end_.sequence = sequence;
-  end_.hash = std::move(hash);
+  end_.hash = hash;
   end_.head = head;
   if (end_.first_sequence == 0) {
     end_.first_sequence = 1;
-    begun_us_ = clock_();
+    begun_us_ = now_us;
   }
-  for (const std::string& line : lines) course_.Take(line);
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    course_.Take(line);
+    rest.remove_prefix(line.size() + 1);
+  }
   end_.tree = course_.Tree();
   return first;
 }

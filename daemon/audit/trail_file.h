@@ -15,6 +15,7 @@
 #include "daemon/audit/course.h"
 #include "daemon/audit/denial_limit.h"
 #include "daemon/audit/file_calls.h"
+#include "daemon/audit/line.h"
 #include "daemon/audit/merkle.h"
 #include "daemon/audit/segments.h"
 #include "daemon/audit/trail.h"
@@ -45,7 +46,7 @@ struct TrailEnd {
   std::shared_ptr<const OpenFile> file;
   std::uint64_t size_bytes = 0;
   std::uint64_t sequence = 0;  ///< of the last line
-  std::string hash;            ///< of the last line
+  HashDigits hash = kNoPrevious;  ///< of the last line
   storage::Position head;      ///< of the last line
   MerkleTree tree;             ///< of all lines
   std::uint64_t first_sequence = 0;  ///< of the file's first line

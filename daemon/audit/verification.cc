@@ -17,7 +17,7 @@ namespace {
 // What the next line must say, as far as the lines before tell.
 struct Expected {
   std::uint64_t sequence = 1;
-  std::optional<std::string> previous = std::string(kNoPrevious);  // unknown after a damaged line
+  std::optional<HashDigits> previous = kNoPrevious;  // unknown after a damaged line
   storage::Position at_least = {};
 };
 

@@ -36,7 +36,7 @@ std::vector<std::string> RowsBehind(std::string_view heading) {
 
 nlohmann::ordered_json FieldsOf(const Entry& entry) {
   return nlohmann::ordered_json::parse(
-      EncodeLine(TestKey(), entry, {}, 1, StandingClock(), kNoPrevious));
+      EncodedLine(entry, {}, 1, StandingClock(), kNoPrevious));
 }
 
 TEST(Document, ListsEveryFieldOfALineInItsOrder_AndWhichAreAlwaysThere) {

@@ -127,9 +127,9 @@ TEST_F(HistoryTest, GivesNothingOfAChainThatWasForgedUnderTheKeyButDoesNotHold) 
     WriteLines({lines[0], lines[1], line});
     return Behind({});
   };
-  const std::string hash = HashLine(lines[1]);
-  const auto line_of = [&](Position position, std::uint64_t sequence, const std::string& previous) {
-    return EncodeLine(TestKey(), CommitAt(position), {}, sequence, StandingClock(), previous);
+  const HashDigits hash = HashLine(lines[1]);
+  const auto line_of = [&](Position position, std::uint64_t sequence, const HashDigits& previous) {
+    return EncodedLine(CommitAt(position), {}, sequence, StandingClock(), previous);
   };
   EXPECT_EQ(with(line_of({0, 5}, 3, hash)), Told{"3 0.5 Registry.AddProject allowed*"});
   EXPECT_EQ(with(line_of({0, 5}, 3, HashLine("another"))), Told{"CORRUPT"});
@@ -137,7 +137,7 @@ TEST_F(HistoryTest, GivesNothingOfAChainThatWasForgedUnderTheKeyButDoesNotHold) 
   WriteLines({lines[0], lines[1], line_of({0, 5}, 3, hash),
               line_of({0, 4}, 4, HashLine(line_of({0, 5}, 3, hash)))});
   EXPECT_EQ(Behind({}), Told{"CORRUPT"});
-  WriteLines({EncodeLine(TestKey(), CommitAt({0, 5}), {}, 1, StandingClock(), hash)});
+  WriteLines({EncodedLine(CommitAt({0, 5}), {}, 1, StandingClock(), hash)});
   EXPECT_EQ(Behind({}), Told{"CORRUPT"});
 }
 

@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 
 std::string LineOf(const Entry& entry) {
-  return EncodeLine(TestKey(), entry, {}, 2, StandingClock(), kNoPrevious);
+  return EncodedLine(entry, {}, 2, StandingClock(), kNoPrevious);
 }
 
 json Parsed(const std::string& line) { return json::parse(line, nullptr, false); }
@@ -50,7 +50,7 @@ TEST(Line, LeavesOutWhatTheEntryDoesNotHave) {
 
 TEST(Line, ATimeOutsideTheCalendarBecomesTheNearestOneInside) {
   const auto time_of = [](std::int64_t time_us) {
-    return Parsed(EncodeLine(TestKey(), RevealOf("id"), {}, 1, time_us, kNoPrevious))["time"];
+    return Parsed(EncodedLine(RevealOf("id"), {}, 1, time_us, kNoPrevious))["time"];
   };
   EXPECT_EQ(time_of(-1), "1970-01-01T00:00:00.000000Z");
   EXPECT_EQ(time_of(std::numeric_limits<std::int64_t>::max()), "9999-12-31T23:59:59.999999Z");
@@ -99,14 +99,14 @@ TEST(Line, TheLongestLineIsWithinTheLimitOfALine) {
                            .version = ~0ULL, .peer = worst, .request_id = worst, .code = worst}};
   entry.outcome = Outcome::kAllowed;
   entry.position = {~0ULL, ~0ULL};
-  const std::string line = EncodeLine(TestKey(), entry, {}, ~0ULL, StandingClock(), kNoPrevious);
+  const std::string line = EncodedLine(entry, {}, ~0ULL, StandingClock(), kNoPrevious);
   EXPECT_LE(line.size(), kMaxLineSize);
   EXPECT_TRUE(VerifyLine(TestKey(), line));
 }
 
 TEST(Line, VerifiesUnderItsKeyOnlyAndTellsItsPlace) {
-  const std::string previous = HashLine("the line before");
-  const std::string line = EncodeLine(TestKey(), RevealOf("id"), {}, 77, StandingClock(), previous);
+  const HashDigits previous = HashLine("the line before");
+  const std::string line = EncodedLine(RevealOf("id"), {}, 77, StandingClock(), previous);
   const auto link = VerifyLine(TestKey(), line);
   ASSERT_TRUE(link);
   EXPECT_EQ(link->sequence, 77U);
@@ -121,7 +121,7 @@ TEST(Line, VerifiesUnderItsKeyOnlyAndTellsItsPlace) {
 TEST(Line, StandsWhereTheHeadDoesUnlessItTellsOfACommit) {
   const storage::Position head{3, 41};
   const auto encoded = [&](const Entry& entry) {
-    return EncodeLine(TestKey(), entry, head, 2, StandingClock(), kNoPrevious);
+    return EncodedLine(entry, head, 2, StandingClock(), kNoPrevious);
   };
   EXPECT_EQ(PositionOf(encoded(RevealOf("id"))), head);
   EXPECT_EQ(PositionOf(encoded(CommitAt({3, 42}))), (storage::Position{3, 42}));
@@ -136,8 +136,7 @@ TEST(Line, NoTextLooksLikeAPosition) {
                            .project = hostile, .component = hostile, .oauth_id = hostile,
                            .object = hostile, .version = 1, .peer = hostile,
                            .request_id = hostile, .code = hostile}};
-  const std::string line =
-      EncodeLine(TestKey(), entry, {3, 41}, 2, StandingClock(), kNoPrevious);
+  const std::string line = EncodedLine(entry, {3, 41}, 2, StandingClock(), kNoPrevious);
   EXPECT_EQ(PositionOf(line), (storage::Position{3, 41}));
 }
 
@@ -160,7 +159,8 @@ TEST(Line, HasNoPositionWhereItsNumbersAreNone) {
 
 TEST(Line, HashesWithoutAKey) {
   // BLAKE2b-256 of "abc", as other implementations compute it.
-  EXPECT_EQ(HashLine("abc"), "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
+  EXPECT_EQ(std::string_view(HashLine("abc")),
+            "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
 }
 
 }  // namespace

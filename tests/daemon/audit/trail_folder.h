@@ -17,6 +17,7 @@
 
 #include "crypto/sealed.h"
 #include "crypto/secret.h"
+#include "daemon/audit/line.h"
 #include "daemon/audit/trail.h"
 #include "storage/tables/ledger.h"
 
@@ -38,6 +39,14 @@ inline const crypto::SecretBytes& TestKey() {
 
 /// A clock that stands at 2001-09-09T01:46:40.000123Z.
 inline std::int64_t StandingClock() { return 1'000'000'000'000'123; }
+
+/// A line under the test key.
+inline std::string EncodedLine(const Entry& entry, storage::Position head, std::uint64_t sequence,
+                               std::int64_t time_us, const HashDigits& previous) {
+  std::string line;
+  AppendLine(TestKey(), entry, head, sequence, time_us, previous, line);
+  return line;
+}
 
 inline Entry RevealOf(std::string oauth_id) {
   Entry entry;

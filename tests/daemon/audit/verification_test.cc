@@ -85,8 +85,7 @@ TEST_F(VerificationTest, ADuplicatedLineIsFound) {
 TEST_F(VerificationTest, ALineOfAnotherChainUnderTheSameKeyIsFound) {
   WriteTrail(5);
   auto lines = Lines();
-  lines[3] = EncodeLine(TestKey(), RevealOf("forked"), {}, 4, StandingClock(),
-                        HashLine("other"));
+  lines[3] = EncodedLine(RevealOf("forked"), {}, 4, StandingClock(), HashLine("other"));
   WriteLines(lines);
   EXPECT_EQ(Problems(), (Found{"4: the line does not follow from the line before",
                                "5: the line does not follow from the line before"}));
@@ -96,8 +95,8 @@ TEST_F(VerificationTest, APositionThatGoesBackIsFound) {
   WriteTrail(0);
   std::vector<std::string> lines = Lines();
   for (const storage::Position& position : {storage::Position{1, 7}, {1, 6}, {0, 8}, {2, 1}}) {
-    lines.push_back(EncodeLine(TestKey(), CommitAt(position), {}, lines.size() + 1,
-                               StandingClock(), HashLine(lines.back())));
+    lines.push_back(EncodedLine(CommitAt(position), {}, lines.size() + 1, StandingClock(),
+                                HashLine(lines.back())));
   }
   WriteLines(lines);
   EXPECT_EQ(Problems(), (Found{"3: the line has no position, or one before the line before",
