@@ -14,7 +14,8 @@ Sha256Hash Sha256(std::optional<std::uint8_t> kind,
   struct Free {
     void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
   };
-  const std::unique_ptr<EVP_MD_CTX, Free> context(EVP_MD_CTX_new());
+  // One for each thread: to make one costs as much as to hash a short text.
+  thread_local const std::unique_ptr<EVP_MD_CTX, Free> context(EVP_MD_CTX_new());
   bool done = algorithm != nullptr && context != nullptr &&
               EVP_DigestInit_ex2(context.get(), algorithm, nullptr) == 1;
   if (kind) done = done && EVP_DigestUpdate(context.get(), &*kind, 1) == 1;

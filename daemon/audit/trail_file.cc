@@ -21,7 +21,7 @@ constexpr mode_t kOwnerOnlyMode = S_IRUSR | S_IWUSR;
 constexpr int kMaxSetAside = 100;
 
 // What is kept allocated grows by this much at a time.
-constexpr std::uint64_t kAllocationStep = 16 * 1024;
+constexpr std::uint64_t kAllocationStep = 1024 * 1024;
 // A line of the usual kind is shorter; longer ones take from the reserve.
 constexpr std::uint64_t kUsualLineSize = 1024;
 // A segment that could not be closed goes on for so long.
@@ -250,8 +250,16 @@ std::optional<std::uint64_t> TrailFile::SizeOf(const OpenFile& file) const {
   return static_cast<std::uint64_t>(status.st_size);
 }
 
-bool TrailFile::Untouched(std::uint64_t size_bytes) const {
-  return SizeOf(*end_.file) == size_bytes && end_.file->StandsAt(path_);
+// Before a write this finds what was done to the file since the last one: nothing is appended to a
+// file that is gone, nor behind bytes of others. After the sync it finds what was done meanwhile.
+// The size shows who cut or appended, the path who deleted, moved or replaced.
+bool TrailFile::StandsWith(std::uint64_t size_bytes) const {
+  struct stat open_file {};
+  struct stat at_path {};
+  return calls_.fstat(end_.file->Number(), &open_file) == 0 &&
+         static_cast<std::uint64_t>(open_file.st_size) == size_bytes &&
+         ::lstat(path_.c_str(), &at_path) == 0 && open_file.st_dev == at_path.st_dev &&
+         open_file.st_ino == at_path.st_ino;
 }
 
 bool TrailFile::EndsInOurLine(const OpenFile& file, std::uint64_t size_bytes) const {
@@ -386,13 +394,16 @@ Room TrailFile::MakeRoom(std::size_t lines) {
     const std::uint64_t to = lines_end + wanted.reserves * kReserveBytes;
     if (allocated_to_ >= to) return wanted.room;
     const std::uint64_t begin = std::max(allocated_to_, end_.size_bytes);
-    const std::uint64_t end = to + kAllocationStep;
-    if (calls_.fallocate(end_.file->Number(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin),
-                         static_cast<off_t>(end - begin)) == 0) {
-      allocated_to_ = end;
-      return wanted.room;
+    // Farther than it must be, so that it is rarely asked for; no farther on a disk that is nearly
+    // full.
+    for (const std::uint64_t end : {to + kAllocationStep, to}) {
+      if (calls_.fallocate(end_.file->Number(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin),
+                           static_cast<off_t>(end - begin)) == 0) {
+        allocated_to_ = end;
+        return wanted.room;
+      }
+      if (errno != ENOSPC && errno != EDQUOT) return Room::kAll;
     }
-    if (errno != ENOSPC && errno != EDQUOT) return Room::kAll;
   }
   return Room::kNone;
 }
@@ -461,7 +472,7 @@ Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
     if (Result<void> repaired = Repair(); !repaired) return Fail(std::move(repaired));
     repair_needed_ = tail_is_ours_ = false;
   }
-  if (!Untouched(end_.size_bytes)) {
+  if (!StandsWith(end_.size_bytes)) {
     repair_needed_ = true;
     return Fail(Code::kUnavailable, "the audit trail was deleted, replaced or changed");
   }
@@ -489,7 +500,7 @@ Result<std::uint64_t> TrailFile::Append(std::span<const Entry> entries) {
     appended = Refuse("the audit line cannot be written");
   } else if (calls_.fdatasync(end_.file->Number()) != 0) {
     appended = Refuse("the audit line cannot be synced");
-  } else if (!Untouched(size_bytes)) {
+  } else if (!StandsWith(size_bytes)) {
     // Durable, but nowhere that anybody would look.
     appended = Refuse("the audit trail changed under the line");
   }

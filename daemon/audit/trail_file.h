@@ -93,7 +93,7 @@ class TrailFile {
   Result<std::shared_ptr<OpenFile>> OpenLocked(const std::filesystem::path& path,
                                                int more_flags) const;
   std::optional<std::uint64_t> SizeOf(const OpenFile& file) const;
-  bool Untouched(std::uint64_t size_bytes) const;
+  bool StandsWith(std::uint64_t size_bytes) const;
   bool EndsInOurLine(const OpenFile& file, std::uint64_t size_bytes) const;
   bool WriteAll(const OpenFile& file, std::string_view text) const;
   Result<void> FindEnd(std::shared_ptr<OpenFile> file);

@@ -20,6 +20,7 @@ class RoomTest : public TrailFolder {
     FileCalls calls = FileCalls::System();
     calls.fallocate = [this](int, int, off_t begin, off_t size_bytes) {
       const auto end = static_cast<std::uint64_t>(begin + size_bytes);
+      ++asked_;
       if (end > limit_) {
         errno = ENOSPC;
         return -1;
@@ -56,6 +57,7 @@ class RoomTest : public TrailFolder {
   }
 
   std::atomic<std::uint64_t> limit_ = 1 << 30;
+  std::atomic<std::uint64_t> asked_ = 0;  // for more room
   std::uint64_t allocated_ = 0;
 };
 
@@ -90,6 +92,14 @@ TEST_F(RoomTest, DenialsLeaveTheSpaceOfWhatIsAllowed) {
   EXPECT_FALSE(Takes(*trail, Denied()));
   EXPECT_TRUE(Takes(*trail, RevealOf("allowed")));
   EXPECT_TRUE(trail->HasRoom());
+}
+
+TEST_F(RoomTest, ItIsRarelyAskedForRoom) {
+  const auto trail = OpenTrail(SmallDisk());
+  ASSERT_TRUE(Takes(*trail, RevealOf("first")));
+  const std::uint64_t asked = asked_;
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(Takes(*trail, RevealOf("id")));
+  EXPECT_LE(asked_, asked + 1);
 }
 
 TEST_F(RoomTest, WhereNothingCanBeAllocatedAheadThereIsRoomForAll) {

@@ -202,6 +202,35 @@ TEST_F(TrailTest, Record_AnswersOnlyWhenTheLineIsWrittenAndSynced) {
   EXPECT_EQ(order, (std::vector<std::string>{"write", "synced", "answered"}));
 }
 
+TEST_F(TrailTest, Record_LooksAtTheFileOnceBeforeTheWriteAndOnceBehindTheSync) {
+  std::mutex mutex;
+  std::string order;
+  const auto note = [&](char what) {
+    const std::lock_guard lock(mutex);
+    order += what;
+  };
+  const FileCalls system = FileCalls::System();
+  FileCalls calls = system;
+  calls.write = [&](int file, const void* bytes, std::size_t size_bytes) {
+    note('w');
+    return system.write(file, bytes, size_bytes);
+  };
+  calls.fdatasync = [&](int file) {
+    note('s');
+    return system.fdatasync(file);
+  };
+  calls.fstat = [&](int file, struct stat* status) {
+    note('l');
+    return system.fstat(file, status);
+  };
+  const std::unique_ptr<Trail> trail = OpenTrail(calls);
+  order.clear();
+  ASSERT_TRUE(trail->RecordAndWait(RevealOf("id")));
+  ASSERT_TRUE(trail->RecordAndWait(RevealOf("id")));
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(order, "lwsllwsl");
+}
+
 TEST_F(TrailTest, Record_IsNotHeldUpByASlowCallback) {
   std::promise<void> release;
   const std::shared_future<void> released = release.get_future().share();
