@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -34,6 +35,10 @@ constexpr std::chrono::seconds kCountInterval{1};
 // So many lines count denials at one time.
 constexpr std::size_t kCountLines = 64;
 constexpr std::chrono::seconds kClosePatience{10};
+
+// A line must be durable within this time.
+constexpr std::chrono::milliseconds kGiven{kAuditTimeoutMs};
+constexpr Deadline kNever = Deadline::max();
 
 Entry CountEntry(const DenialLimit::Count& count) {
   Entry entry;
@@ -80,30 +85,35 @@ std::string_view NameOf(Outcome outcome) {
   std::abort();
 }
 
-// The queue is one list in the order of arrival: those at its front that the writer has taken, then
-// those that wait. Deadlines have the same order, so both ends of a wait, the disk's answer and the
-// time running out, take from the front, and nobody is answered twice. Lines that arrive together
-// are taken together and have one deadline; the last of them has the callback.
+// The queue is one list of callers in the order of arrival: those at its front whose lines the
+// writer has taken, then those whose lines wait. Deadlines have the same order, so both ends of a
+// wait, the disk's answer and the time running out, take from the front, and nobody is answered
+// twice. The lines that wait are a list of their own, which the writer takes as a whole.
 struct Trail::State {
-  struct Waiting {
-    std::uint64_t ticket = 0;
+  struct Caller {
     Deadline deadline;
-    Entry entry;  // moved out when the writer takes it
-    Done done;    // may be empty
+    std::size_t lines = 0;  // that it brought; they are taken together
+    Done done;
+    // Once they are taken: how many lines of the batch come before and with them; and whether there
+    // is no room for them, and none of them is in the batch.
+    std::size_t lines_with = 0;
+    bool refused = false;
   };
   struct Answer {
     Done done;
+    std::size_t lines = 0;
     Result<Recorded> result;
   };
 
   State(std::unique_ptr<TrailFile> opened, std::uint32_t denial_burst)
       : file(std::move(opened)), end(file->End()), denials(denial_burst) {}
 
-  struct Batch;
   void Write();
   void AwaitWork(std::unique_lock<std::mutex>& lock);
-  Batch TakeWaiting();
-  void WriteBatch(Batch& batch, std::unique_lock<std::mutex>& lock);
+  bool IsTold(const Entry& entry) const;
+  bool HasRoomFor(const Entry& entry) const;
+  void TakeWaiting(std::vector<Entry>& batch);
+  void WriteBatch(std::vector<Entry>& batch, std::unique_lock<std::mutex>& lock);
   void CloseWhereDue(std::unique_lock<std::mutex>& lock);
   Result<std::uint64_t> AppendAll(std::span<const Entry> batch);
   void Complete();
@@ -114,10 +124,11 @@ struct Trail::State {
 
   mutable std::mutex mutex;
   // The mutex guards the members from here to `stopping`.
-  std::deque<Waiting> waiting;
-  std::size_t taken = 0;  // at the front of `waiting`, with the writer
-  std::uint64_t next_ticket = 0;
-  std::deque<Answer> answers;  // for the completion thread
+  std::deque<Caller> callers;
+  std::size_t taken = 0;        // of them, at the front: their lines are with the writer
+  std::vector<Entry> waiting;   // the lines of the others
+  std::vector<Answer> answers;  // for the completion thread
+  Deadline completer_looks_at = kNever;  // when it wakes up by itself, for deadlines
   std::size_t unanswered = 0;  // lines that wait, and callbacks that have not returned
   TrailEnd end;
   std::optional<Deadline> failed_at;  // of a line; none since the last one that became durable
@@ -137,35 +148,25 @@ struct Trail::State {
 };
 
 void Trail::State::AnswerFront(Result<Recorded> result) {
-  if (waiting.front().done) {
-    answers.push_back({std::move(waiting.front().done), std::move(result)});
-  } else {
-    --unanswered;
-  }
-  waiting.pop_front();
+  Caller& front = callers.front();
+  answers.push_back({std::move(front.done), front.lines, std::move(result)});
+  callers.pop_front();
   if (taken > 0) --taken;
 }
 
 void Trail::State::AnswerOverdue(Deadline now) {
-  while (!waiting.empty() && waiting.front().deadline <= now) {
+  std::size_t never_written = 0;
+  while (!callers.empty() && callers.front().deadline <= now) {
     failed_at = now;
     stuck = true;
+    if (taken == 0) never_written += callers.front().lines;
     AnswerFront(Fail(Code::kUnavailable, "the audit line was not durable in time"));
   }
+  waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(never_written));
 }
 
-// What the writer takes at one time.
-struct Trail::State::Batch {
-  std::vector<Entry> lines;
-  // For each that waited: how many of the lines come before and with it; and whether there is no
-  // room for it.
-  std::vector<std::size_t> lines_with;
-  std::vector<bool> refused;
-  std::uint64_t first_ticket = 0;
-};
-
 void Trail::State::AwaitWork(std::unique_lock<std::mutex>& lock) {
-  const auto has_work = [&] { return stopping || taken < waiting.size() || !closers.empty(); };
+  const auto has_work = [&] { return stopping || !waiting.empty() || !closers.empty(); };
   if (denials.HasCounts() || room != Room::kAll) {
     to_write.wait_for(lock, kLookAgain, has_work);
   } else {
@@ -173,56 +174,75 @@ void Trail::State::AwaitWork(std::unique_lock<std::mutex>& lock) {
   }
 }
 
-// Nothing is with the writer, so whatever waits is new.
-Trail::State::Batch Trail::State::TakeWaiting() {
-  Batch batch;
-  batch.lines_with.reserve(waiting.size());
-  if (!waiting.empty()) batch.first_ticket = waiting.front().ticket;
-  for (Waiting& one : waiting) {
-    // A commit that has its line: whoever asks again was not told, for the time had run out.
-    const bool told = one.entry.position && *one.entry.position <= end.head;
-    // What is committed stands, whatever there is room for.
-    const bool may_use_reserve = one.entry.position || one.entry.revokes;
-    const bool fits = room == Room::kAll ||
-                      (room == Room::kAllowed && one.entry.outcome != Outcome::kDenied) ||
-                      (may_use_reserve && !crypto::IsSabotaged(crypto::Sabotage::kNoReserve));
-    batch.refused.push_back(!fits && !told);
-    if (!told && fits) batch.lines.push_back(std::move(one.entry));
-    batch.lines_with.push_back(batch.lines.size());
-  }
-  taken = waiting.size();
-  return batch;
+// A commit that has its line: whoever asks again was not told, for the time had run out.
+bool Trail::State::IsTold(const Entry& entry) const {
+  return entry.position && *entry.position <= end.head;
 }
 
-void Trail::State::WriteBatch(Batch& batch, std::unique_lock<std::mutex>& lock) {
+bool Trail::State::HasRoomFor(const Entry& entry) const {
+  // What is committed stands, whatever there is room for.
+  const bool may_use_reserve = entry.position || entry.revokes;
+  return room == Room::kAll || (room == Room::kAllowed && entry.outcome != Outcome::kDenied) ||
+         (may_use_reserve && !crypto::IsSabotaged(crypto::Sabotage::kNoReserve));
+}
+
+// Nothing is with the writer, so whoever waits is new. `batch` is empty, and its memory is used
+// again.
+void Trail::State::TakeWaiting(std::vector<Entry>& batch) {
+  batch.swap(waiting);
+  auto kept = batch.begin();
+  auto next = batch.begin();
+  for (Caller& caller : callers) {
+    const std::span lines(next, caller.lines);
+    next += static_cast<std::ptrdiff_t>(caller.lines);
+    caller.refused = !std::ranges::all_of(
+        lines, [this](const Entry& line) { return IsTold(line) || HasRoomFor(line); });
+    for (Entry& line : lines) {
+      if (caller.refused || IsTold(line)) continue;
+      if (&*kept != &line) *kept = std::move(line);
+      ++kept;
+    }
+    caller.lines_with = static_cast<std::size_t>(kept - batch.begin());
+  }
+  batch.erase(kept, batch.end());
+  taken = callers.size();
+}
+
+void Trail::State::WriteBatch(std::vector<Entry>& batch, std::unique_lock<std::mutex>& lock) {
   lock.unlock();
-  Result<std::uint64_t> before = AppendAll(batch.lines);
+  const Result<std::uint64_t> before = AppendAll(batch);
   lock.lock();
   stuck = false;
   // A failed append too may have gone on in another file.
   end = file->End();
-  const bool has_refused = std::ranges::find(batch.refused, true) != batch.refused.end();
-  failed_at = before && !has_refused ? std::nullopt
-                                     : std::optional(std::chrono::steady_clock::now());
+  bool failed = !before;
   while (taken > 0) {
-    const std::size_t at = waiting.front().ticket - batch.first_ticket;
-    if (batch.refused[at]) {
+    const Caller& front = callers.front();
+    failed = failed || front.refused;
+    if (front.refused) {
       AnswerFront(Fail(Code::kUnavailable, "the disk under the audit trail is full"));
     } else if (before) {
-      AnswerFront(MakeRecorded(*before + batch.lines_with[at]));
+      AnswerFront(MakeRecorded(*before + front.lines_with));
     } else {
       AnswerFront(std::unexpected(before.error()));
     }
   }
-  to_complete.notify_one();
+  failed_at = failed ? std::optional(std::chrono::steady_clock::now()) : std::nullopt;
+  const bool has_answers = !answers.empty();
+  // Whoever is woken up takes the lock first.
+  lock.unlock();
+  if (has_answers) to_complete.notify_one();
+  batch.clear();
+  lock.lock();
 }
 
 void Trail::State::CloseWhereDue(std::unique_lock<std::mutex>& lock) {
+  if (closers.empty() && !file->IsDue()) return;
   std::vector<std::promise<Result<void>>> asked = std::exchange(closers, {});
   const bool has_lines = end.sequence > end.first_sequence;
   lock.unlock();
   Result<void> closed;
-  if (has_lines && (!asked.empty() || file->IsDue())) closed = file->CloseSegment();
+  if (has_lines) closed = file->CloseSegment();
   lock.lock();
   stuck = false;
   // Before anybody is told: whoever asked reads the closed segments by this.
@@ -233,6 +253,7 @@ void Trail::State::CloseWhereDue(std::unique_lock<std::mutex>& lock) {
 void Trail::State::Write() {
   // Whoever asks for room before the first line is told how it is.
   const Room at_start = file->MakeRoom(kCountLines);
+  std::vector<Entry> batch;
   std::unique_lock lock(mutex);
   room = at_start;
   while (true) {
@@ -258,7 +279,7 @@ void Trail::State::Write() {
       }
     }
     if (last && closers.empty()) break;
-    Batch batch = TakeWaiting();
+    TakeWaiting(batch);
     WriteBatch(batch, lock);
     CloseWhereDue(lock);
   }
@@ -275,25 +296,32 @@ Result<std::uint64_t> Trail::State::AppendAll(std::span<const Entry> batch) {
 }
 
 void Trail::State::Complete() {
+  std::vector<Answer> given;
   std::unique_lock lock(mutex);
   while (true) {
-    AnswerOverdue(std::chrono::steady_clock::now());
+    const Deadline now = std::chrono::steady_clock::now();
+    AnswerOverdue(now);
     if (!answers.empty()) {
-      std::deque<Answer> now = std::exchange(answers, {});
+      given.swap(answers);
       lock.unlock();
-      const std::size_t count = now.size();
-      for (Answer& answer : now) answer.done(std::move(answer.result));
-      now.clear();
+      std::size_t lines = 0;
+      for (Answer& answer : given) {
+        lines += answer.lines;
+        answer.done(std::move(answer.result));
+      }
+      given.clear();
       lock.lock();
-      unanswered -= count;
-    } else if (writer_ended) {
-      return;
-    } else if (waiting.empty()) {
-      to_complete.wait(lock);
-    } else {
-      const Deadline next = waiting.front().deadline;
-      to_complete.wait_until(lock, next);
+      unanswered -= lines;
+      continue;
     }
+    if (writer_ended) return;
+    if (!callers.empty()) {
+      completer_looks_at = callers.front().deadline;
+    } else {
+      // Whoever comes meanwhile need not wake it up. Once nobody came it sleeps without an end.
+      completer_looks_at = now < completer_looks_at ? now + kGiven : kNever;
+    }
+    to_complete.wait_until(lock, completer_looks_at);
   }
 }
 
@@ -325,11 +353,10 @@ Result<std::unique_ptr<Trail>> Trail::Open(const std::filesystem::path& folder,
       *std::move(file), limits != nullptr ? limits->denial_burst : kDenialBurst)));
 }
 
-// Takes `done` only where there is no error.
-std::optional<Error> Trail::Enqueue(std::vector<Entry> entries, Done& done, std::size_t places) {
-  const Deadline deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(kAuditTimeoutMs);
-  const std::lock_guard lock(state_->mutex);
+// Takes the entries and `done` only where there is no error.
+std::optional<Error> Trail::Enqueue(std::span<Entry> entries, Done& done, std::size_t places) {
+  const Deadline deadline = std::chrono::steady_clock::now() + kGiven;
+  std::unique_lock lock(state_->mutex);
   // Whoever came before waited in vain; behind them it would take the same time again.
   if (state_->stuck) {
     return Error(Code::kUnavailable, "the disk under the audit trail does not answer");
@@ -338,13 +365,14 @@ std::optional<Error> Trail::Enqueue(std::vector<Entry> entries, Done& done, std:
     return Error(Code::kExhausted, "too many audit lines wait for the disk");
   }
   state_->unanswered += entries.size();
-  // The completion thread sleeps without an end while nobody waits.
-  if (state_->waiting.empty()) state_->to_complete.notify_one();
-  for (Entry& entry : entries) {
-    state_->waiting.push_back({state_->next_ticket++, deadline, std::move(entry), {}});
-  }
-  state_->waiting.back().done = std::move(done);
+  state_->callers.push_back({deadline, entries.size(), std::move(done)});
+  std::ranges::move(entries, std::back_inserter(state_->waiting));
+  const bool would_oversleep = deadline < state_->completer_looks_at;
+  if (would_oversleep) state_->completer_looks_at = deadline;
+  // Whoever is woken up takes the lock first.
+  lock.unlock();
   state_->to_write.notify_one();
+  if (would_oversleep) state_->to_complete.notify_one();
   return std::nullopt;
 }
 
@@ -362,9 +390,7 @@ void Trail::Record(Entry entry, Done done) {
   }
   const std::size_t places =
       entry.outcome == Outcome::kDenied ? kMaxWaitingDenials : kMaxWaitingLines;
-  std::vector<Entry> entries;
-  entries.push_back(std::move(entry));
-  if (auto refused = Enqueue(std::move(entries), done, places)) {
+  if (auto refused = Enqueue({&entry, 1}, done, places)) {
     done(std::unexpected(std::move(*refused)));
   }
 }
@@ -385,7 +411,7 @@ void Trail::RecordTogether(std::vector<Entry> entries, AllDone all_done) {
     done(MakeRecorded(LastSequence()));
     done = [](Result<Recorded>) {};
   }
-  if (auto refused = Enqueue(std::move(entries), done, kMaxWaitingLines)) {
+  if (auto refused = Enqueue(entries, done, kMaxWaitingLines)) {
     done(std::unexpected(std::move(*refused)));
   }
 }
@@ -428,7 +454,7 @@ Result<void> Trail::RecordCommits(std::uint64_t epoch,
   Done done = [answer = std::move(answer)](Result<Recorded> result) mutable {
     answer.set_value(std::move(result));
   };
-  if (Enqueue(std::move(entries), done, kMaxWaitingLines)) {
+  if (Enqueue(entries, done, kMaxWaitingLines)) {
     return Fail(Code::kUnavailable, "the audit line about a commit cannot wait for the disk");
   }
   Result<Recorded> recorded = answered.get();
@@ -572,11 +598,8 @@ Lag Trail::GetLag() const {
   const std::lock_guard lock(state_->mutex);
   const Deadline now = std::chrono::steady_clock::now();
   Lag lag;
-  lag.lines = state_->waiting.size();
-  if (!state_->waiting.empty()) {
-    const auto given = std::chrono::milliseconds(kAuditTimeoutMs);
-    lag.oldest = now - (state_->waiting.front().deadline - given);
-  }
+  for (const State::Caller& caller : state_->callers) lag.lines += caller.lines;
+  if (!state_->callers.empty()) lag.oldest = now - (state_->callers.front().deadline - kGiven);
   if (state_->failed_at) lag.failed_ago = now - *state_->failed_at;
   return lag;
 }

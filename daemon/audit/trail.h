@@ -215,7 +215,7 @@ class Trail {
   struct State;
   explicit Trail(std::unique_ptr<State> state);
   static Recorded MakeRecorded(std::uint64_t sequence) { return Recorded(sequence); }
-  std::optional<Error> Enqueue(std::vector<Entry> entries, Done& done, std::size_t places);
+  std::optional<Error> Enqueue(std::span<Entry> entries, Done& done, std::size_t places);
   std::unique_ptr<State> state_;
 };
 

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -126,6 +127,52 @@ TEST_F(FailingDisk, AStuckSyncRefusesInTimeAndTheTrailWorksWhenItIsReleased) {
   EXPECT_NE(Lines().at(1).find("taken"), std::string::npos);
   EXPECT_EQ(Read(File()).find("queued"), std::string::npos);
   EXPECT_TRUE(trail->Verify()->problems.empty());
+}
+
+TEST_F(FailingDisk, ALineWhoseTimeRanOutIsNotWrittenForWhoeverComesNext) {
+  HangingSync disk;
+  std::promise<void> next_waits;
+  std::atomic<bool> holds = false;
+  FileCalls calls = disk.Calls();
+  // Asked each time before the writer takes what waits.
+  calls.fallocate = [&, waits = next_waits.get_future().share()](int, int, off_t, off_t) {
+    if (holds) waits.wait();
+    errno = EOPNOTSUPP;
+    return -1;
+  };
+  const std::unique_ptr<Trail> trail = OpenTrail(calls);
+  disk.Hang();
+  auto taken = std::async(std::launch::async,
+                          [&] { return trail->RecordAndWait(RevealOf("taken")); });
+  disk.AwaitSync();
+  EXPECT_EQ(CodeOf(trail->RecordAndWait(RevealOf("overdue"))), Code::kUnavailable);
+  EXPECT_EQ(CodeOf(taken.get()), Code::kUnavailable);
+  holds = true;
+  disk.Release();
+  std::future<Result<Recorded>> next;
+  do {
+    std::promise<Result<Recorded>> answer;
+    next = answer.get_future();
+    trail->Record(RevealOf("next"), [answer = std::move(answer)](Result<Recorded> result) mutable {
+      answer.set_value(std::move(result));
+    });
+  } while (next.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+  next_waits.set_value();
+  EXPECT_TRUE(next.get());
+  EXPECT_NE(Lines().back().find("next"), std::string::npos);
+  EXPECT_EQ(Read(File()).find("overdue"), std::string::npos);
+}
+
+TEST_F(FailingDisk, ADiskThatHangsAgainRefusesInTimeAgain) {
+  HangingSync disk;
+  const std::unique_ptr<Trail> trail = OpenTrail(disk.Calls());
+  for (std::uint64_t sequence = 2; sequence < 5; ++sequence) {
+    disk.Hang();
+    EXPECT_EQ(CodeOf(trail->RecordAndWait(RevealOf("id"))), Code::kUnavailable);
+    disk.Release();
+    // The line becomes durable, and nobody is left to be answered.
+    while (trail->LastSequence() < sequence) std::this_thread::yield();
+  }
 }
 
 TEST_F(FailingDisk, AStuckWriteRefusesInTimeToo) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <future>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,9 @@ class RoomTest : public TrailFolder {
     return entry;
   }
 
+  /// Room for a few lines, and for no reserve.
+  static constexpr std::uint64_t kAlmostNothing = 64 * 1024;
+
   std::atomic<std::uint64_t> limit_ = 1 << 30;
   std::atomic<std::uint64_t> asked_ = 0;  // for more room
   std::uint64_t allocated_ = 0;
@@ -92,6 +96,18 @@ TEST_F(RoomTest, DenialsLeaveTheSpaceOfWhatIsAllowed) {
   EXPECT_FALSE(Takes(*trail, Denied()));
   EXPECT_TRUE(Takes(*trail, RevealOf("allowed")));
   EXPECT_TRUE(trail->HasRoom());
+}
+
+TEST_F(RoomTest, OfLinesThatStandTogether_OneThatFindsNoRoomRefusesAll) {
+  limit_ = kAlmostNothing;
+  const auto trail = OpenTrail(SmallDisk());
+  std::promise<bool> recorded;
+  trail->RecordTogether({Revoking(), RevealOf("id")}, [&](Result<std::vector<Recorded>> all) {
+    recorded.set_value(all.has_value());
+  });
+  EXPECT_FALSE(recorded.get_future().get());
+  EXPECT_EQ(Lines().size(), 1U);
+  EXPECT_TRUE(Takes(*trail, Revoking()));
 }
 
 TEST_F(RoomTest, ItIsRarelyAskedForRoom) {
