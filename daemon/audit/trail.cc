@@ -227,7 +227,11 @@ void Trail::State::WriteBatch(std::vector<Entry>& batch, std::unique_lock<std::m
       AnswerFront(std::unexpected(before.error()));
     }
   }
-  failed_at = failed ? std::optional(std::chrono::steady_clock::now()) : std::nullopt;
+  if (failed) {
+    failed_at = std::chrono::steady_clock::now();
+  } else if (!batch.empty()) {
+    failed_at.reset();
+  }
   const bool has_answers = !answers.empty();
   // Whoever is woken up takes the lock first.
   lock.unlock();

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "daemon/audit/denial_limit.h"
@@ -108,6 +109,19 @@ TEST_F(RoomTest, OfLinesThatStandTogether_OneThatFindsNoRoomRefusesAll) {
   EXPECT_FALSE(recorded.get_future().get());
   EXPECT_EQ(Lines().size(), 1U);
   EXPECT_TRUE(Takes(*trail, Revoking()));
+}
+
+TEST_F(RoomTest, ARefusalShowsUntilALineIsDurable_HoweverOftenTheDiskIsLookedAt) {
+  limit_ = kAlmostNothing;
+  const auto trail = OpenTrail(SmallDisk());
+  EXPECT_FALSE(Takes(*trail, RevealOf("refused")));
+  // The writer comes by again and again, and has nothing to write.
+  const std::uint64_t asked = asked_;
+  while (asked_ < asked + 20) std::this_thread::yield();
+  EXPECT_TRUE(trail->GetLag().failed_ago);
+  limit_ = 1 << 30;
+  ASSERT_TRUE(RecordOnceItAnswers(*trail, RevealOf("after")));
+  EXPECT_FALSE(trail->GetLag().failed_ago);
 }
 
 TEST_F(RoomTest, ItIsRarelyAskedForRoom) {
