@@ -166,7 +166,9 @@ void Trail::State::AnswerOverdue(Deadline now) {
 }
 
 void Trail::State::AwaitWork(std::unique_lock<std::mutex>& lock) {
-  const auto has_work = [&] { return stopping || !waiting.empty() || !closers.empty(); };
+  // Time may have run out because this thread was held up, and not the disk. Then no line is left,
+  // and it comes by to show that it is not stuck.
+  const auto has_work = [&] { return stopping || stuck || !waiting.empty() || !closers.empty(); };
   if (denials.HasCounts() || room != Room::kAll) {
     to_write.wait_for(lock, kLookAgain, has_work);
   } else {

@@ -1,9 +1,12 @@
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <fstream>
 #include <future>
 #include <map>
@@ -193,6 +196,54 @@ TEST_F(FailingDisk, AStuckWriteRefusesInTimeToo) {
   release.set_value();
   EXPECT_TRUE(RecordOnceItAnswers(*trail, RevealOf("after")));
   EXPECT_EQ(Read(File()).find("at once"), std::string::npos);
+}
+
+// Waits in a signal, in whichever thread gets it.
+std::atomic<bool> held_up = false;
+int release_end = -1;
+void HoldUp(int) {
+  held_up = true;
+  char byte = 0;
+  while (::read(release_end, &byte, 1) < 0 && errno == EINTR) {
+  }
+}
+
+// The writing thread, once it sleeps.
+pid_t SleepingWriter() {
+  while (true) {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::ifstream stat(task.path() / "stat");
+      std::string number;
+      std::string name;
+      std::string state;
+      if (stat >> number >> name >> state && name == "(audit-write)" && state == "S") {
+        return std::stoi(number);
+      }
+    }
+    std::this_thread::yield();
+  }
+}
+
+TEST_F(FailingDisk, AWritingThreadThatWasHeldUpIsNotTakenForADiskThatHangsForEver) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  release_end = ends[0];
+  struct sigaction hold {};
+  struct sigaction before {};
+  hold.sa_handler = HoldUp;
+  ASSERT_EQ(::sigaction(SIGUSR1, &hold, &before), 0);
+  {
+    const std::unique_ptr<Trail> trail = OpenTrail();
+    ASSERT_EQ(::syscall(SYS_tgkill, ::getpid(), SleepingWriter(), SIGUSR1), 0);
+    while (!held_up) std::this_thread::yield();
+    EXPECT_EQ(CodeOf(trail->RecordAndWait(RevealOf("never written"))), Code::kUnavailable);
+    EXPECT_EQ(::write(ends[1], "", 1), 1);
+    EXPECT_TRUE(RecordOnceItAnswers(*trail, RevealOf("after")));
+    EXPECT_EQ(Read(File()).find("never written"), std::string::npos);
+  }
+  ::sigaction(SIGUSR1, &before, nullptr);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST_F(FailingDisk, AFullQueueRefusesAtOnceAndKeepsPlacesForWhatIsAllowed) {
