@@ -78,7 +78,7 @@ constexpr char kVersion[] = "0.1.0";
 // Threads: 8 for calls, 4 for calls that wait for Rivery, 1 for backups and the like, and one each
 // for the doors (2), their certificate, the probe, the ticker, the attempts' driver, the
 // propagation, the rewrapper, a check behind the start, the store's writer; two of the trail; two
-// of HTTP, and one for each of its connections; gRPC's own.
+// of HTTP, and one for each of its connections; 1 to 4 of the calls' loop; gRPC's own.
 constexpr std::size_t kCallThreads = 8;
 constexpr std::size_t kRiveryThreads = 4;
 constexpr std::size_t kUpkeepThreads = 1;
@@ -250,7 +250,7 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   const rpc::Peers peers(**identities, **trusts, NowS);
   rpc::Concurrency concurrency({config.edge.max_calls, config.edge.max_calls_per_principal},
                                counters.calls);
-  const rpc::Edge edge(rules, peers, **grants, store, **trail, concurrency, counters.calls, NowS);
+  const rpc::Edge edge(peers, **grants, store, **trail, concurrency, counters.calls, NowS);
   rpc::Workers call_workers("calls", kCallThreads, kCallQueue);
   rpc::Workers rivery_workers("rivery-calls", kRiveryThreads, kRiveryQueue);
   rpc::Workers upkeep_workers("upkeep", kUpkeepThreads, kUpkeepQueue);
@@ -288,12 +288,18 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   if (!own) return Refuse(std::move(own), kAboutProgram);
   rpc::Server::Settings doors = DoorsOf(config);
   doors.calls = &http.calls;
-  auto server = rpc::Server::Start(
-      std::move(own->tcp), std::move(own->unix_socket), tls,
-      {&registry_service, &trust_service, &credentials_service, &accounts_service,
-       &attempts_service, &connections_service, &operations_service, &audit_service,
-       &tokens_service},
-      doors, counters);
+  rpc::Methods methods(rules);
+  registry_service.AddTo(methods);
+  trust_service.AddTo(methods);
+  credentials_service.AddTo(methods);
+  accounts_service.AddTo(methods);
+  attempts_service.AddTo(methods);
+  connections_service.AddTo(methods);
+  operations_service.AddTo(methods);
+  audit_service.AddTo(methods);
+  tokens_service.AddTo(methods);
+  auto server = rpc::Server::Start(std::move(own->tcp), std::move(own->unix_socket), tls,
+                                   std::move(methods), doors, counters);
   if (!server) return Refuse(std::move(server), kAboutProgram);
   http.gauges.daemon_certificate_expires_at_s = [&door = **door_certificate] {
     return door.ExpiresAtS();
@@ -421,7 +427,7 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
       const http::Edge http_edge(nullptr, http.calls, http.gauges);
       auto http_server = ServeHttp(http.listener, http_edge);
       if (!http_server) return std::unexpected(std::move(http_server.error()));
-      auto unsealed = ServeSealed(config, listeners, facts, notifier, counters);
+      auto unsealed = ServeSealed(config, listeners, facts, *rules, notifier, counters);
       http_server->reset();
       if (!unsealed) return std::unexpected(std::move(unsealed.error()));
       if (!unsealed->keyring) break;

@@ -37,7 +37,8 @@ rpc::Server::Settings DoorsOf(const Config& config) {
 }
 
 std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,
-                                            const rpc::DaemonFacts& facts, const Notifier& notifier,
+                                            const rpc::DaemonFacts& facts,
+                                            const rpc::AccessRules& rules, const Notifier& notifier,
                                             rpc::Counters& counters) {
   auto unlocker = crypto::Unlocker::Read(config.KeysFile());
   if (!unlocker) return Refuse(std::move(unlocker), kAboutKeys);
@@ -52,9 +53,10 @@ std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listener
                                opening.how = "unseal refused:" + std::to_string(opened.refused);
                                phase.End();
                              });
-  rpc::SealedRest rest;
+  rpc::Methods methods(rules);
+  service.AddTo(methods);
   auto server = rpc::Server::StartSealed(std::move(own->tcp), std::move(own->unix_socket),
-                                         &service, &rest, DoorsOf(config), counters);
+                                         std::move(methods), DoorsOf(config), counters);
   if (!server) return Refuse(std::move(server), kAboutProgram);
   std::optional<Liveness> liveness;
   liveness.emplace(config, notifier, rpc::Probe(config.socket, std::nullopt, counters.tcp),

@@ -40,7 +40,8 @@ struct Opening {
 
 /// Sealed: answers status and unseal on the unix socket until the vault is opened.
 std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,
-                                            const rpc::DaemonFacts& facts, const Notifier& notifier,
+                                            const rpc::DaemonFacts& facts,
+                                            const rpc::AccessRules& rules, const Notifier& notifier,
                                             rpc::Counters& counters);
 
 }  // namespace oauthvault

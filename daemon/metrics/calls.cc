@@ -1,6 +1,7 @@
 #include "daemon/metrics/calls.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace oauthvault::metrics {
 namespace {
@@ -13,47 +14,56 @@ double Seconds(std::int64_t microseconds) { return static_cast<double>(microseco
 
 }  // namespace
 
-void Calls::Count(Door door, std::string_view method, std::string_view outcome,
-                  std::chrono::steady_clock::duration taken) {
+void Calls::Series::Count(std::string_view outcome,
+                          std::chrono::steady_clock::duration taken) {
   const auto taken_us = std::chrono::duration_cast<std::chrono::microseconds>(taken).count();
   const auto bucket = static_cast<std::size_t>(
       std::ranges::lower_bound(kLatencyBoundsUs, taken_us) - kLatencyBoundsUs.begin());
   const std::lock_guard lock(guard_);
-  Method series(door, method);
-  if (latencies_.size() >= kMostSeries && !latencies_.contains(series)) {
-    series = {door, std::string(kOther)};
-  }
-  ++outcomes_[{door, std::get<1>(series), std::string(outcome)}];
-  Latency& latency = latencies_[series];
-  ++latency.buckets[bucket];
-  ++latency.count;
-  latency.sum_us += taken_us;
+  auto counted = outcomes_.find(outcome);
+  if (counted == outcomes_.end()) counted = outcomes_.emplace(outcome, 0).first;
+  ++counted->second;
+  ++buckets_[bucket];
+  ++count_;
+  sum_us_ += taken_us;
 }
 
+Calls::Series& Calls::Of(Door door, std::string_view method) {
+  const std::lock_guard lock(guard_);
+  std::pair<Door, std::string> key(door, method);
+  if (series_.size() >= kMostSeries && !series_.contains(key)) key.second = kOther;
+  return series_[std::move(key)];
+}
+
+// A method that nobody called has no sample.
 void Calls::Write(Exposition& out) const {
   const std::lock_guard lock(guard_);
   out.Begin("oauthvault_calls_total", "counter", "Calls that were answered.");
-  for (const auto& [key, count] : outcomes_) {
-    const auto& [door, method, outcome] = key;
-    out.Sample("", {{"door", NameOf(door)}, {"method", method}, {"outcome", outcome}},
-               static_cast<double>(count));
+  for (const auto& [key, series] : series_) {
+    const auto& [door, method] = key;
+    const std::lock_guard series_lock(series.guard_);
+    for (const auto& [outcome, count] : series.outcomes_) {
+      out.Sample("", {{"door", NameOf(door)}, {"method", method}, {"outcome", outcome}},
+                 static_cast<double>(count));
+    }
   }
   out.Begin("oauthvault_call_seconds", "histogram", "How long calls took.");
-  for (const auto& [key, latency] : latencies_) {
+  for (const auto& [key, series] : series_) {
     const auto& [door, method] = key;
+    const std::lock_guard series_lock(series.guard_);
+    if (series.count_ == 0) continue;
     std::uint64_t below = 0;
     for (std::size_t i = 0; i < kLatencyBoundsUs.size(); ++i) {
-      below += latency.buckets[i];
+      below += series.buckets_[i];
       out.Sample("_bucket",
                  {{"door", NameOf(door)}, {"method", method},
                   {"le", Exposition::Number(Seconds(kLatencyBoundsUs[i]))}},
                  static_cast<double>(below));
     }
-    out.Sample("_bucket", {{"door", NameOf(door)}, {"method", method}, {"le", "+Inf"}},
-               static_cast<double>(latency.count));
-    out.Sample("_sum", {{"door", NameOf(door)}, {"method", method}}, Seconds(latency.sum_us));
-    out.Sample("_count", {{"door", NameOf(door)}, {"method", method}},
-               static_cast<double>(latency.count));
+    const auto count = static_cast<double>(series.count_);
+    out.Sample("_bucket", {{"door", NameOf(door)}, {"method", method}, {"le", "+Inf"}}, count);
+    out.Sample("_sum", {{"door", NameOf(door)}, {"method", method}}, Seconds(series.sum_us_));
+    out.Sample("_count", {{"door", NameOf(door)}, {"method", method}}, count);
   }
 }
 

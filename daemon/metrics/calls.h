@@ -2,12 +2,14 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <tuple>
+#include <utility>
 
 #include "daemon/metrics/exposition.h"
 
@@ -24,11 +26,29 @@ inline constexpr std::array<std::int64_t, 12> kLatencyBoundsUs = {
 /// long as the process, whether the vault is open or sealed. Threads: any.
 class Calls {
  public:
-  /// `method` is a name of the contract (`Credentials.Reveal`) and `outcome` `OK` or a code's name:
-  /// both from a closed list of ours, never from a caller. Beyond kMostSeries further methods count
-  /// as `other`.
+  /// The calls of one method by one door.
+  class Series {
+   public:
+    /// `outcome`: `OK` or a code's name, from a closed list of ours.
+    void Count(std::string_view outcome, std::chrono::steady_clock::duration taken);
+
+   private:
+    friend class Calls;
+    mutable std::mutex guard_;  // guards the members below
+    std::map<std::string, std::uint64_t, std::less<>> outcomes_;
+    std::array<std::uint64_t, kLatencyBoundsUs.size() + 1> buckets_{};
+    std::uint64_t count_ = 0;
+    std::int64_t sum_us_ = 0;
+  };
+
+  /// Where the calls of `method` are counted, as long as this object lives. `method` is a name of
+  /// the contract (`Credentials.Reveal`), never a caller's text. Beyond kMostSeries further methods
+  /// count as `other`.
+  Series& Of(Door door, std::string_view method);
   void Count(Door door, std::string_view method, std::string_view outcome,
-             std::chrono::steady_clock::duration taken);
+             std::chrono::steady_clock::duration taken) {
+    Of(door, method).Count(outcome, taken);
+  }
 
   /// Writes `oauthvault_calls_total` and the histogram `oauthvault_call_seconds`.
   void Write(Exposition& out) const;
@@ -36,15 +56,8 @@ class Calls {
   static constexpr std::size_t kMostSeries = 512;
 
  private:
-  struct Latency {
-    std::array<std::uint64_t, kLatencyBoundsUs.size() + 1> buckets{};
-    std::uint64_t count = 0;
-    std::int64_t sum_us = 0;
-  };
-  using Method = std::tuple<Door, std::string>;
-  mutable std::mutex guard_;  // guards the members below
-  std::map<std::tuple<Door, std::string, std::string>, std::uint64_t> outcomes_;
-  std::map<Method, Latency> latencies_;
+  mutable std::mutex guard_;  // guards series_; taken before a series' own
+  std::map<std::pair<Door, std::string>, Series> series_;
 };
 
 }  // namespace oauthvault::metrics

@@ -33,12 +33,17 @@ Result<void> Announce(const Edge& edge, Admitted& admitted) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AccountsService::Set(grpc::CallbackServerContext* call,
-                                               const v1::SetAccountRequest* request,
-                                               v1::Account* response) {
-  return edge_.Serve(
-      call, "Accounts.Set", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void AccountsService::AddTo(Methods& methods) {
+  methods.Add("Accounts.Set", *this, &AccountsService::Set);
+  methods.Add("Accounts.Get", *this, &AccountsService::Get);
+  methods.Add("Accounts.List", *this, &AccountsService::List);
+  methods.Add("Accounts.Check", *this, &AccountsService::Check);
+  methods.Add("Accounts.ListTypes", *this, &AccountsService::ListTypes);
+}
+
+void AccountsService::Set(Call& call) {
+  edge_.Serve<v1::SetAccountRequest, v1::Account>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = AccountId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         admitted.entry.object = id->Str();
@@ -66,42 +71,36 @@ grpc::ServerUnaryReactor* AccountsService::Set(grpc::CallbackServerContext* call
       });
 }
 
-grpc::ServerUnaryReactor* AccountsService::Get(grpc::CallbackServerContext* call,
-                                               const v1::GetAccountRequest* request,
-                                               v1::Account* response) {
-  return edge_.Serve(call, "Accounts.Get", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto id = AccountId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       auto account =
-                           store_.Get<storage::Account>(storage::Account::Names(*id));
-                       if (!account) return Fail(std::move(account));
-                       Write(account->row, answer);
-                       return {};
-                     });
+void AccountsService::Get(Call& call) {
+  edge_.Serve<v1::GetAccountRequest, v1::Account>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto id = AccountId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        auto account =
+            store_.Get<storage::Account>(storage::Account::Names(*id));
+        if (!account) return Fail(std::move(account));
+        Write(account->row, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* AccountsService::List(grpc::CallbackServerContext* call,
-                                                const v1::ListAccountsRequest* request,
-                                                v1::ListAccountsResponse* response) {
-  return edge_.Serve(call, "Accounts.List", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = store_.List<storage::Account>("", "", asked.page_token(),
-                                                                 asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_accounts());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void AccountsService::List(Call& call) {
+  edge_.Serve<v1::ListAccountsRequest, v1::ListAccountsResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = store_.List<storage::Account>("", "", asked.page_token(),
+                                                  asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, *answer.add_accounts());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* AccountsService::Check(grpc::CallbackServerContext* call,
-                                                 const v1::CheckAccountRequest* request,
-                                                 v1::CheckAccountResponse* response) {
-  return edge_.Serve(
-      call, "Accounts.Check", rivery_workers_, request, response,
+void AccountsService::Check(Call& call) {
+  edge_.Serve<v1::CheckAccountRequest, v1::CheckAccountResponse>(
+      call, rivery_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = AccountId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
@@ -141,11 +140,9 @@ grpc::ServerUnaryReactor* AccountsService::Check(grpc::CallbackServerContext* ca
 }
 
 // The catalogue comes whole from Rivery, so a page token is the place in its sorted list.
-grpc::ServerUnaryReactor* AccountsService::ListTypes(grpc::CallbackServerContext* call,
-                                                     const v1::ListTypesRequest* request,
-                                                     v1::ListTypesResponse* response) {
-  return edge_.Serve(
-      call, "Accounts.ListTypes", rivery_workers_, request, response,
+void AccountsService::ListTypes(Call& call) {
+  edge_.Serve<v1::ListTypesRequest, v1::ListTypesResponse>(
+      call, rivery_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = AccountId::Parse(asked.account());
         if (!id) return Fail(std::move(id));

@@ -5,13 +5,13 @@
 #include "daemon/rivery/rate.h"
 #include "daemon/rpc/edge.h"
 #include "daemon/rpc/workers.h"
-#include "oauthvault/v1/accounts.grpc.pb.h"
+#include "oauthvault/v1/accounts.pb.h"
 #include "storage/tables/store.h"
 
 namespace oauthvault::rpc {
 
 /// accounts.proto: Rivery accounts, and what their catalogue offers.
-class AccountsService final : public v1::Accounts::CallbackService {
+class AccountsService final {
  public:
   /// `rivery_workers` run what waits for Rivery.
   AccountsService(const Edge& edge, Workers& workers, Workers& rivery_workers,
@@ -20,18 +20,16 @@ class AccountsService final : public v1::Accounts::CallbackService {
       : edge_(edge), workers_(workers), rivery_workers_(rivery_workers), store_(store),
         client_(client), rate_(rate), catalogue_(catalogue), reach_(reach) {}
 
-  grpc::ServerUnaryReactor* Set(grpc::CallbackServerContext*, const v1::SetAccountRequest*,
-                                v1::Account*) override;
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext*, const v1::GetAccountRequest*,
-                                v1::Account*) override;
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext*, const v1::ListAccountsRequest*,
-                                 v1::ListAccountsResponse*) override;
-  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext*, const v1::CheckAccountRequest*,
-                                  v1::CheckAccountResponse*) override;
-  grpc::ServerUnaryReactor* ListTypes(grpc::CallbackServerContext*, const v1::ListTypesRequest*,
-                                      v1::ListTypesResponse*) override;
+  /// Adds its methods. The object outlives the server.
+  void AddTo(Methods& methods);
 
  private:
+  void Set(Call& call);
+  void Get(Call& call);
+  void List(Call& call);
+  void Check(Call& call);
+  void ListTypes(Call& call);
+
   const Edge& edge_;
   Workers& workers_;
   Workers& rivery_workers_;

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "daemon/rivery/accounts.h"
-#include "daemon/rpc/raw_call.h"
 
 namespace oauthvault::rpc {
 namespace {
@@ -65,25 +64,21 @@ Result<storage::Stored<storage::Attempt>> Find(const storage::Store& store,
 }
 
 // One watcher: the attempt's changes in order, a decision before each message and every 10 s.
-// gRPC calls the On.. members, the attempts' driver Changed, the ticker Decide, the trail Refuse.
-// The object ends itself in OnDone, which comes after Finish and after every write have ended, on
-// another thread than Finish: perhaps before the caller of Finish has let go of guard_.
-class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
+// The call's loop calls the On.. members, the attempts' driver Changed, the ticker Decide, the
+// trail Refuse. The object ends itself in OnDone, which comes after the end and every write have
+// left, on another thread: perhaps before whoever ended the stream has let go of guard_.
+class WatchStream final : public Streaming {
  public:
-  WatchStream(const Edge& edge, grpc::CallbackServerContext* call, rivery::Attempts& attempts,
-              Ticker& ticker)
+  WatchStream(const Edge& edge, Call& call, rivery::Attempts& attempts, Ticker& ticker)
       : edge_(edge), call_(call), attempts_(attempts), ticker_(ticker) {}
 
   // Subscribes before it reads, so that no change can fall between the two. Runs inside of the
   // handler, so that OnDone cannot come before it returns.
-  void Begin(const Rule& rule, access::Scope scope, const AttemptId& id,
-             const storage::Store& store, Concurrency::Place place) {
+  void Begin(access::Scope scope, const AttemptId& id, const storage::Store& store) {
     {
       const std::lock_guard lock(guard_);
       decided_ = true;
     }
-    rule_ = &rule;
-    place_ = std::move(place);
     scope_ = std::move(scope);
     watch_ = attempts_.Subscribe(id, [this](const storage::Attempt& row) { Changed(row); });
     auto found = Find(store, scope_, id.Str());
@@ -97,7 +92,7 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
   void Refuse(const Error& error) {
     const std::lock_guard lock(guard_);
     decided_ = true;
-    End(StatusOf(error, *call_));
+    EndBecause(error);
   }
 
  private:
@@ -108,17 +103,17 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
     Queue(row);
   }
 
-  void OnWriteDone(bool ok) override {
+  void OnWritten(bool ok) override {
     const std::lock_guard lock(guard_);
     writing_ = false;
     if (!ok) return End(grpc::Status::CANCELLED);
-    if (written_.final()) return End(grpc::Status::OK);
+    if (written_last_) return End(grpc::Status::OK);
     Next();
   }
 
   // While the line of a denial is being written, the trail's thread still has to come back to this
   // object: it ends the stream then.
-  void OnCancel() override {
+  void OnCancelled() override {
     const std::lock_guard lock(guard_);
     if (decided_) End(grpc::Status::CANCELLED);
   }
@@ -126,16 +121,14 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
   void OnDone() override {
     ticker_.Remove(this);  // waits for a Decide that is under way
     watch_.reset();        // waits for a Changed that is under way
-    { const std::lock_guard lock(guard_); }  // waits for whoever called Finish
+    { const std::lock_guard lock(guard_); }  // waits for whoever ended the stream
     delete this;
   }
 
   void Decide() {
     const std::lock_guard lock(guard_);
     if (finished_) return;
-    if (auto still = edge_.StillPermitted(*call_, *rule_, scope_); !still) {
-      End(StatusOf(still.error(), *call_));
-    }
+    if (auto still = edge_.StillPermitted(call_, scope_); !still) EndBecause(still.error());
   }
 
   // The rest is called with guard_ held.
@@ -155,34 +148,34 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::Attempt> {
 
   void Next() {
     if (finished_ || writing_ || waiting_.empty()) return;
-    if (auto still = edge_.StillPermitted(*call_, *rule_, scope_); !still) {
-      return End(StatusOf(still.error(), *call_));
+    if (auto still = edge_.StillPermitted(call_, scope_); !still) {
+      return EndBecause(still.error());
     }
-    written_ = std::move(waiting_.front());
-    waiting_.pop_front();
+    written_last_ = waiting_.front().final();
     writing_ = true;
-    StartWrite(&written_);
+    call_.Write(Call::Encode(waiting_.front()));
+    waiting_.pop_front();
   }
 
-  void End(grpc::Status status) {
-    if (finished_) return;
-    finished_ = true;
-    Finish(std::move(status));
+  void End(const grpc::Status& status) {
+    if (!std::exchange(finished_, true)) call_.End(status);
+  }
+
+  void EndBecause(const Error& error) {
+    if (!std::exchange(finished_, true)) call_.Refuse(error);
   }
 
   const Edge& edge_;
-  grpc::CallbackServerContext* call_;
+  Call& call_;
   rivery::Attempts& attempts_;
   Ticker& ticker_;
-  const Rule* rule_ = nullptr;
   access::Scope scope_;
   rivery::Attempts::Watch watch_;
-  Concurrency::Place place_;
 
   std::mutex guard_;  // guards everything below
   std::deque<v1::Attempt> waiting_;
-  v1::Attempt written_;
   std::optional<v1::Attempt> last_;
+  bool written_last_ = false;  // what is being written is final
   bool decided_ = false;
   bool writing_ = false;
   bool finished_ = false;
@@ -214,11 +207,20 @@ Result<void> AttemptsService::CheckNames(const Admitted& admitted, const rivery:
   });
 }
 
-grpc::ServerUnaryReactor* AttemptsService::Authorize(grpc::CallbackServerContext* call,
-                                                     const v1::AuthorizeRequest* request,
-                                                     v1::Attempt* response) {
-  return edge_.Serve(
-      call, "Attempts.Authorize", rivery_workers_, request, response,
+void AttemptsService::AddTo(Methods& methods) {
+  methods.Add("Attempts.Authorize", *this, &AttemptsService::Authorize);
+  methods.Add("Attempts.Connect", *this, &AttemptsService::Connect);
+  methods.Add("Attempts.Get", *this, &AttemptsService::Get);
+  methods.Add("Attempts.GetLink", *this, &AttemptsService::GetLink);
+  methods.Add("Attempts.List", *this, &AttemptsService::List);
+  methods.Add("Attempts.Watch", *this, &AttemptsService::Watch);
+  methods.Add("Attempts.Cancel", *this, &AttemptsService::Cancel);
+  methods.Add("Attempts.Resume", *this, &AttemptsService::Resume);
+}
+
+void AttemptsService::Authorize(Call& call) {
+  edge_.Serve<v1::AuthorizeRequest, v1::Attempt>(
+      call, rivery_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto order = OrderOf(asked.account(), asked.oauth_id());
         if (!order) return Fail(std::move(order));
@@ -241,11 +243,9 @@ grpc::ServerUnaryReactor* AttemptsService::Authorize(grpc::CallbackServerContext
       });
 }
 
-grpc::ServerUnaryReactor* AttemptsService::Connect(grpc::CallbackServerContext* call,
-                                                   const v1::ConnectRequest* request,
-                                                   v1::Attempt* response) {
-  return edge_.Serve(
-      call, "Attempts.Connect", rivery_workers_, request, response,
+void AttemptsService::Connect(Call& call) {
+  edge_.Serve<v1::ConnectRequest, v1::Attempt>(
+      call, rivery_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto order = OrderOf(asked.account(), asked.oauth_id());
         if (!order) return Fail(std::move(order));
@@ -259,24 +259,19 @@ grpc::ServerUnaryReactor* AttemptsService::Connect(grpc::CallbackServerContext* 
       });
 }
 
-grpc::ServerUnaryReactor* AttemptsService::Get(grpc::CallbackServerContext* call,
-                                               const v1::GetAttemptRequest* request,
-                                               v1::Attempt* response) {
-  return edge_.Serve(call, "Attempts.Get", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       auto found = Find(store_, admitted.permit.Where(), asked.id());
-                       if (!found) return Fail(std::move(found));
-                       Write(found->row, attempts_, answer);
-                       return {};
-                     });
+void AttemptsService::Get(Call& call) {
+  edge_.Serve<v1::GetAttemptRequest, v1::Attempt>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto found = Find(store_, admitted.permit.Where(), asked.id());
+        if (!found) return Fail(std::move(found));
+        Write(found->row, attempts_, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* AttemptsService::GetLink(grpc::CallbackServerContext* call,
-                                                   const v1::GetLinkRequest* request,
-                                                   v1::GetLinkResponse* response) {
-  return edge_.Serve(
-      call, "Attempts.GetLink", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void AttemptsService::GetLink(Call& call) {
+  edge_.Serve<v1::GetLinkRequest, v1::GetLinkResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = AttemptId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         auto link = attempts_.GetLink(admitted.permit, *id);
@@ -295,12 +290,9 @@ grpc::ServerUnaryReactor* AttemptsService::GetLink(grpc::CallbackServerContext* 
       });
 }
 
-grpc::ServerUnaryReactor* AttemptsService::List(grpc::CallbackServerContext* call,
-                                                const v1::ListAttemptsRequest* request,
-                                                v1::ListAttemptsResponse* response) {
-  return edge_.Serve(
-      call, "Attempts.List", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void AttemptsService::List(Call& call) {
+  edge_.Serve<v1::ListAttemptsRequest, v1::ListAttemptsResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         const access::Scope& where = admitted.permit.Where();
         auto page = store_.List<storage::Attempt>(where.project, where.component,
                                                   asked.page_token(), asked.page_size());
@@ -311,50 +303,44 @@ grpc::ServerUnaryReactor* AttemptsService::List(grpc::CallbackServerContext* cal
       });
 }
 
-grpc::ServerWriteReactor<v1::Attempt>* AttemptsService::Watch(
-    grpc::CallbackServerContext* call, const v1::WatchAttemptRequest* request) noexcept {
+void AttemptsService::Watch(Call& call) {
+  Result<v1::WatchAttemptRequest> asked = call.Decode<v1::WatchAttemptRequest>();
+  if (!asked) return call.Refuse(asked.error());
+  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
+  if (!scope) return call.Refuse(scope.error());
+  Result<AttemptId> id = AttemptId::Parse(asked->id());
+  if (!id) return call.Refuse(id.error());
   auto* stream = new WatchStream(edge_, call, attempts_, ticker_);
-  const Rule& rule = edge_.Rules().Of("Attempts.Watch");
-  Result<access::Scope> scope = Edge::ScopeOf(rule, *request);
-  Result<AttemptId> id = AttemptId::Parse(request->id());
-  if (!scope) {
-    stream->Refuse(scope.error());
-  } else if (!id) {
-    stream->Refuse(id.error());
-  } else {
-    edge_.Admit(call, rule, request->ByteSizeLong(), *scope, {},
-                [this, stream, &rule, scope = *scope, id = *id](Result<Admitted> admitted) {
-                  if (!admitted) return stream->Refuse(admitted.error());
-                  Take([stream](const Error& error) { stream->Refuse(error); }, [&] {
-                    stream->Begin(rule, scope, id, store_, std::move(admitted->place));
-                  });
-                });
-  }
-  return stream;
+  call.StreamBy(*stream);
+  edge_.Admit(call, *scope, {},
+              [this, &call, stream, scope = *scope, id = *id](Result<Admitted> admitted) {
+                if (!admitted) return stream->Refuse(admitted.error());
+                call.Hold(std::move(admitted->place));
+                try {
+                  stream->Begin(scope, id, store_);
+                } catch (...) {
+                  stream->Refuse(FailedInside());
+                }
+              });
 }
 
-grpc::ServerUnaryReactor* AttemptsService::Cancel(grpc::CallbackServerContext* call,
-                                                  const v1::CancelAttemptRequest* request,
-                                                  v1::Attempt* response) {
-  return edge_.Serve(call, "Attempts.Cancel", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       auto id = AttemptId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       admitted.entry.object = id->Str();
-                       auto attempt =
-                           attempts_.Cancel(admitted.permit, *id, admitted.ForCommit());
-                       if (!attempt) return Fail(std::move(attempt));
-                       Write(attempt->row, attempts_, answer);
-                       return {};
-                     });
+void AttemptsService::Cancel(Call& call) {
+  edge_.Serve<v1::CancelAttemptRequest, v1::Attempt>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto id = AttemptId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        admitted.entry.object = id->Str();
+        auto attempt =
+            attempts_.Cancel(admitted.permit, *id, admitted.ForCommit());
+        if (!attempt) return Fail(std::move(attempt));
+        Write(attempt->row, attempts_, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* AttemptsService::Resume(grpc::CallbackServerContext* call,
-                                                  const v1::ResumeAttemptRequest* request,
-                                                  v1::Attempt* response) {
-  return edge_.Serve(
-      call, "Attempts.Resume", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void AttemptsService::Resume(Call& call) {
+  edge_.Serve<v1::ResumeAttemptRequest, v1::Attempt>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto found = Find(store_, admitted.permit.Where(), asked.id());
         if (!found) return Fail(std::move(found));
         admitted.entry.object = found->row.id.Str();

@@ -42,12 +42,17 @@ void AddLines(Answer& answer, std::vector<audit::Line>& lines) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AuditService::Show(grpc::CallbackServerContext* call,
-                                             const v1::ShowAuditRequest* request,
-                                             v1::ShowAuditResponse* response) {
-  return edge_.Serve(
-      call, "Audit.Show", workers_, request, response,
-      [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+void AuditService::AddTo(Methods& methods) {
+  methods.Add("Audit.Show", *this, &AuditService::Show);
+  methods.Add("Audit.Verify", *this, &AuditService::Verify);
+  methods.Add("Audit.Find", *this, &AuditService::Find);
+  methods.Add("Audit.Checkpoint", *this, &AuditService::Checkpoint);
+  methods.Add("Audit.Extract", *this, &AuditService::Extract);
+}
+
+void AuditService::Show(Call& call) {
+  edge_.Serve<v1::ShowAuditRequest, v1::ShowAuditResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
         auto after = AfterOf(asked.page_token());
         if (!after) return Fail(std::move(after));
         const std::size_t size = PageSizeOf(asked.page_size());
@@ -61,32 +66,27 @@ grpc::ServerUnaryReactor* AuditService::Show(grpc::CallbackServerContext* call,
       });
 }
 
-grpc::ServerUnaryReactor* AuditService::Verify(grpc::CallbackServerContext* call,
-                                               const v1::VerifyAuditRequest* request,
-                                               v1::VerifyAuditResponse* response) {
-  return edge_.Serve(call, "Audit.Verify", workers_, request, response,
-                     [this](Admitted&, const auto&, auto& answer) -> Result<void> {
-                       auto verdict = edge_.GetTrail().Verify();
-                       if (!verdict) return Fail(std::move(verdict));
-                       answer.set_lines(verdict->lines);
-                       answer.set_first_sequence(verdict->first_sequence);
-                       answer.set_last_sequence(verdict->last_sequence);
-                       answer.set_proven_sequence(verdict->proven_sequence);
-                       for (const auto& problem : verdict->problems) {
-                         v1::AuditProblem* written = answer.add_problems();
-                         written->set_line_number(problem.line_number);
-                         written->set_what(problem.what);
-                       }
-                       return {};
-                     });
+void AuditService::Verify(Call& call) {
+  edge_.Serve<v1::VerifyAuditRequest, v1::VerifyAuditResponse>(
+      call, workers_, [this](Admitted&, const auto&, auto& answer) -> Result<void> {
+        auto verdict = edge_.GetTrail().Verify();
+        if (!verdict) return Fail(std::move(verdict));
+        answer.set_lines(verdict->lines);
+        answer.set_first_sequence(verdict->first_sequence);
+        answer.set_last_sequence(verdict->last_sequence);
+        answer.set_proven_sequence(verdict->proven_sequence);
+        for (const auto& problem : verdict->problems) {
+          v1::AuditProblem* written = answer.add_problems();
+          written->set_line_number(problem.line_number);
+          written->set_what(problem.what);
+        }
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* AuditService::Find(grpc::CallbackServerContext* call,
-                                             const v1::FindAuditRequest* request,
-                                             v1::FindAuditResponse* response) {
-  return edge_.Serve(
-      call, "Audit.Find", workers_, request, response,
-      [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+void AuditService::Find(Call& call) {
+  edge_.Serve<v1::FindAuditRequest, v1::FindAuditResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
         if (asked.value().empty() || asked.value().size() > custody::kMaxDataSize) {
           return Fail(Code::kInvalid, "a value to find has 1 to 65,536 bytes");
         }
@@ -107,12 +107,9 @@ grpc::ServerUnaryReactor* AuditService::Find(grpc::CallbackServerContext* call,
       });
 }
 
-grpc::ServerUnaryReactor* AuditService::Checkpoint(grpc::CallbackServerContext* call,
-                                                   const v1::CheckpointRequest* request,
-                                                   v1::CheckpointResponse* response) {
-  return edge_.Serve(
-      call, "Audit.Checkpoint", workers_, request, response,
-      [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+void AuditService::Checkpoint(Call& call) {
+  edge_.Serve<v1::CheckpointRequest, v1::CheckpointResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
         audit::Trail& trail = edge_.GetTrail();
         std::string note;
         if (asked.close()) {
@@ -137,12 +134,9 @@ grpc::ServerUnaryReactor* AuditService::Checkpoint(grpc::CallbackServerContext* 
       });
 }
 
-grpc::ServerUnaryReactor* AuditService::Extract(grpc::CallbackServerContext* call,
-                                                const v1::ExtractAuditRequest* request,
-                                                v1::ExtractAuditResponse* response) {
-  return edge_.Serve(
-      call, "Audit.Extract", workers_, request, response,
-      [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+void AuditService::Extract(Call& call) {
+  edge_.Serve<v1::ExtractAuditRequest, v1::ExtractAuditResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
         auto project = ProjectId::Parse(asked.project());
         if (!project) return Fail(std::move(project));
         audit::Trail& trail = edge_.GetTrail();

@@ -40,7 +40,9 @@ Result<Concurrency::Place> Concurrency::Take(std::string_view principal) {
     ++counters_.too_many;
     return Fail(Code::kExhausted, "too many calls are under way; try again later");
   }
-  Shares::value_type& entry = *shares_.try_emplace(std::string(principal)).first;
+  auto found = shares_.find(principal);
+  if (found == shares_.end()) found = shares_.try_emplace(std::string(principal)).first;
+  Shares::value_type& entry = *found;
   Share& share = entry.second;
   if (share.calls >= limits_.per_principal) {
     ++counters_.too_many;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -24,7 +25,13 @@ class Concurrency {
     std::uint32_t calls = 0;
     std::size_t unread_bytes = 0;
   };
-  using Shares = std::unordered_map<std::string, Share>;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>()(text);
+    }
+  };
+  using Shares = std::unordered_map<std::string, Share, Hash, std::equal_to<>>;
 
  public:
   /// How many there may be.

@@ -65,12 +65,18 @@ Result<void> ConnectionsService::Write(const storage::Connection& row,
   return {};
 }
 
-grpc::ServerUnaryReactor* ConnectionsService::Get(grpc::CallbackServerContext* call,
-                                                  const v1::GetConnectionRequest* request,
-                                                  v1::Connection* response) {
-  return edge_.Serve(
-      call, "Connections.Get", workers_, request, response,
-      [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+void ConnectionsService::AddTo(Methods& methods) {
+  methods.Add("Connections.Get", *this, &ConnectionsService::Get);
+  methods.Add("Connections.List", *this, &ConnectionsService::List);
+  methods.Add("Connections.Update", *this, &ConnectionsService::Update);
+  methods.Add("Connections.Verify", *this, &ConnectionsService::Verify);
+  methods.Add("Connections.Adopt", *this, &ConnectionsService::Adopt);
+  methods.Add("Connections.Delete", *this, &ConnectionsService::Delete);
+}
+
+void ConnectionsService::Get(Call& call) {
+  edge_.Serve<v1::GetConnectionRequest, v1::Connection>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
         auto project = ProjectId::Parse(asked.project());
         if (!project) return Fail(std::move(project));
         auto component = ComponentId::Parse(asked.component());
@@ -84,12 +90,9 @@ grpc::ServerUnaryReactor* ConnectionsService::Get(grpc::CallbackServerContext* c
       });
 }
 
-grpc::ServerUnaryReactor* ConnectionsService::List(grpc::CallbackServerContext* call,
-                                                   const v1::ListConnectionsRequest* request,
-                                                   v1::ListConnectionsResponse* response) {
-  return edge_.Serve(
-      call, "Connections.List", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void ConnectionsService::List(Call& call) {
+  edge_.Serve<v1::ListConnectionsRequest, v1::ListConnectionsResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         const access::Scope& where = admitted.permit.Where();
         auto page = store_.List<storage::Connection>(where.project, where.component,
                                                      asked.page_token(), asked.page_size());
@@ -102,11 +105,9 @@ grpc::ServerUnaryReactor* ConnectionsService::List(grpc::CallbackServerContext* 
       });
 }
 
-grpc::ServerUnaryReactor* ConnectionsService::Update(grpc::CallbackServerContext* call,
-                                                     const v1::UpdateConnectionRequest* request,
-                                                     v1::Connection* response) {
-  return edge_.Serve(
-      call, "Connections.Update", rivery_workers_, request, response,
+void ConnectionsService::Update(Call& call) {
+  edge_.Serve<v1::UpdateConnectionRequest, v1::Connection>(
+      call, rivery_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto name = NameIn(asked.account(), asked.id());
         if (!name) return Fail(std::move(name));
@@ -121,11 +122,9 @@ grpc::ServerUnaryReactor* ConnectionsService::Update(grpc::CallbackServerContext
       });
 }
 
-grpc::ServerUnaryReactor* ConnectionsService::Verify(grpc::CallbackServerContext* call,
-                                                     const v1::VerifyConnectionsRequest* request,
-                                                     v1::VerifyConnectionsResponse* response) {
-  return edge_.Serve(
-      call, "Connections.Verify", rivery_workers_, request, response,
+void ConnectionsService::Verify(Call& call) {
+  edge_.Serve<v1::VerifyConnectionsRequest, v1::VerifyConnectionsResponse>(
+      call, rivery_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto account = AccountId::Parse(asked.account());
         if (!account) return Fail(std::move(account));
@@ -147,11 +146,9 @@ grpc::ServerUnaryReactor* ConnectionsService::Verify(grpc::CallbackServerContext
       });
 }
 
-grpc::ServerUnaryReactor* ConnectionsService::Adopt(grpc::CallbackServerContext* call,
-                                                    const v1::AdoptConnectionRequest* request,
-                                                    v1::Connection* response) {
-  return edge_.Serve(
-      call, "Connections.Adopt", rivery_workers_, request, response,
+void ConnectionsService::Adopt(Call& call) {
+  edge_.Serve<v1::AdoptConnectionRequest, v1::Connection>(
+      call, rivery_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto name = NameIn(asked.account(), asked.id());
         if (!name) return Fail(std::move(name));
@@ -167,12 +164,9 @@ grpc::ServerUnaryReactor* ConnectionsService::Adopt(grpc::CallbackServerContext*
       });
 }
 
-grpc::ServerUnaryReactor* ConnectionsService::Delete(grpc::CallbackServerContext* call,
-                                                     const v1::DeleteConnectionRequest* request,
-                                                     v1::DeleteConnectionResponse* response) {
-  return edge_.Serve(
-      call, "Connections.Delete", rivery_workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+void ConnectionsService::Delete(Call& call) {
+  edge_.Serve<v1::DeleteConnectionRequest, v1::DeleteConnectionResponse>(
+      call, rivery_workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
         auto name = NameIn(asked.account(), asked.id());
         if (!name) return Fail(std::move(name));
         admitted.entry.object = asked.id();

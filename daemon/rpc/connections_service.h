@@ -4,13 +4,13 @@
 #include "daemon/rivery/propagation.h"
 #include "daemon/rpc/edge.h"
 #include "daemon/rpc/workers.h"
-#include "oauthvault/v1/connections.grpc.pb.h"
+#include "oauthvault/v1/connections.pb.h"
 #include "storage/tables/store.h"
 
 namespace oauthvault::rpc {
 
 /// connections.proto: what stored authorizations became in Rivery.
-class ConnectionsService final : public v1::Connections::CallbackService {
+class ConnectionsService final {
  public:
   /// `rivery_workers` run what waits for Rivery.
   ConnectionsService(const Edge& edge, Workers& workers, Workers& rivery_workers,
@@ -19,22 +19,17 @@ class ConnectionsService final : public v1::Connections::CallbackService {
       : edge_(edge), workers_(workers), rivery_workers_(rivery_workers), store_(store),
         connections_(connections), propagation_(propagation) {}
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext*, const v1::GetConnectionRequest*,
-                                v1::Connection*) override;
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext*, const v1::ListConnectionsRequest*,
-                                 v1::ListConnectionsResponse*) override;
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext*,
-                                   const v1::UpdateConnectionRequest*, v1::Connection*) override;
-  grpc::ServerUnaryReactor* Verify(grpc::CallbackServerContext*,
-                                   const v1::VerifyConnectionsRequest*,
-                                   v1::VerifyConnectionsResponse*) override;
-  grpc::ServerUnaryReactor* Adopt(grpc::CallbackServerContext*, const v1::AdoptConnectionRequest*,
-                                  v1::Connection*) override;
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext*,
-                                   const v1::DeleteConnectionRequest*,
-                                   v1::DeleteConnectionResponse*) override;
+  /// Adds its methods. The object outlives the server.
+  void AddTo(Methods& methods);
 
  private:
+  void Get(Call& call);
+  void List(Call& call);
+  void Update(Call& call);
+  void Verify(Call& call);
+  void Adopt(Call& call);
+  void Delete(Call& call);
+
   Result<void> Write(const storage::Connection& row, v1::Connection& message) const;
 
   const Edge& edge_;

@@ -11,7 +11,6 @@
 #include "daemon/custody/store.h"
 #include "daemon/custody/versions.h"
 #include "daemon/rpc/credentials_info.h"
-#include "daemon/rpc/raw_call.h"
 #include "daemon/rpc/secret_reply.h"
 
 namespace oauthvault::rpc {
@@ -73,12 +72,24 @@ Result<custody::SealFor> SealForOf(const v1::EncryptRequest& request) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* CredentialsService::Store(grpc::CallbackServerContext* call,
-                                                    const v1::StoreRequest* request,
-                                                    v1::CredentialsInfo* response) {
-  return edge_.Serve(
-      call, "Credentials.Store", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void CredentialsService::AddTo(Methods& methods) {
+  methods.Add("Credentials.Store", *this, &CredentialsService::Store);
+  methods.Add("Credentials.Describe", *this, &CredentialsService::Describe);
+  methods.Add("Credentials.Reveal", *this, &CredentialsService::Reveal);
+  methods.Add("Credentials.RevealMany", *this, &CredentialsService::RevealMany);
+  methods.Add("Credentials.Watch", *this, &CredentialsService::Watch);
+  methods.Add("Credentials.Inject", *this, &CredentialsService::Inject);
+  methods.Add("Credentials.Encrypt", *this, &CredentialsService::Encrypt);
+  methods.Add("Credentials.List", *this, &CredentialsService::List);
+  methods.Add("Credentials.Delete", *this, &CredentialsService::Delete);
+  methods.Add("Credentials.ListVersions", *this, &CredentialsService::ListVersions);
+  methods.Add("Credentials.RollBack", *this, &CredentialsService::RollBack);
+  methods.Add("Credentials.Prune", *this, &CredentialsService::Prune);
+}
+
+void CredentialsService::Store(Call& call) {
+  edge_.Serve<v1::StoreRequest, v1::CredentialsInfo>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = OauthId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         custody::NewCredentials credentials{*id};
@@ -98,12 +109,9 @@ grpc::ServerUnaryReactor* CredentialsService::Store(grpc::CallbackServerContext*
       });
 }
 
-grpc::ServerUnaryReactor* CredentialsService::Describe(grpc::CallbackServerContext* call,
-                                                       const v1::DescribeRequest* request,
-                                                       v1::CredentialsInfo* response) {
-  return edge_.Serve(
-      call, "Credentials.Describe", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void CredentialsService::Describe(Call& call) {
+  edge_.Serve<v1::DescribeRequest, v1::CredentialsInfo>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto found = Find(store_, admitted.permit.Where(), asked.id());
         if (!found) return Fail(std::move(found));
         if (asked.version() == 0 || asked.version() == found->version) {
@@ -118,60 +126,42 @@ grpc::ServerUnaryReactor* CredentialsService::Describe(grpc::CallbackServerConte
 }
 
 // Reveal is what everything waits for: no other thread but the trail's takes part in it.
-grpc::ServerUnaryReactor* CredentialsService::Reveal(grpc::CallbackServerContext* call,
-                                                     const grpc::ByteBuffer* request,
-                                                     grpc::ByteBuffer* response) noexcept {
-  auto* reactor = new UnaryCall;
-  const auto refuse = [call, reactor](const Error& error) {
-    reactor->Finish(StatusOf(error, *call));
-  };
-  const Rule& rule = edge_.Rules().Of("Credentials.Reveal");
-  Result<v1::RevealRequest> asked = Decode<v1::RevealRequest>(*request);
-  if (!asked) return refuse(asked.error()), reactor;
-  Result<access::Scope> scope = Edge::ScopeOf(rule, *asked);
-  if (!scope) return refuse(scope.error()), reactor;
+void CredentialsService::Reveal(Call& call) {
+  Result<v1::RevealRequest> asked = call.Decode<v1::RevealRequest>();
+  if (!asked) return call.Refuse(asked.error());
+  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
+  if (!scope) return call.Refuse(scope.error());
   Result<OauthId> id = OauthId::Parse(asked->id());
-  if (!id) return refuse(id.error()), reactor;
+  if (!id) return call.Refuse(id.error());
 
-  const std::string oauth_id = id->Str();  // before `id` moves into what happens next
-  edge_.Admit(call, rule, request->Length(), *scope, oauth_id,
-              [this, refuse, reactor, response, act = rule.act,
-               id = std::move(*id)](Result<Admitted> admitted) {
-                if (!admitted) return refuse(admitted.error());
-                reactor->Hold(std::move(admitted->place));
-                auto answer = [refuse, reactor, response](Result<custody::Release> release) {
-                  if (!release) return refuse(release.error());
-                  Take(refuse, [&] {
+  std::string oauth_id = id->Str();  // before `id` moves into what happens next
+  edge_.Admit(call, *scope, std::move(oauth_id),
+              [this, &call, id = std::move(*id)](Result<Admitted> admitted) {
+                if (!admitted) return call.Refuse(admitted.error());
+                call.Hold(std::move(admitted->place));
+                auto answer = [&call](Result<custody::Release> release) {
+                  if (!release) return call.Refuse(release.error());
+                  Take(call, [&] {
                     auto bytes = WriteRevealResponse(std::move(*release));
-                    if (!bytes) return refuse(bytes.error());
-                    *response = std::move(*bytes);
-                    reactor->Finish(grpc::Status::OK);
+                    if (!bytes) return call.Refuse(bytes.error());
+                    call.Answer(std::move(*bytes));
                   });
                 };
-                Take(refuse, [&] {
-                  custody::Reveal(std::move(admitted->permit), id, admitted->caller, act, store_,
-                                  edge_.GetTrail(), std::move(answer));
+                Take(call, [&] {
+                  custody::Reveal(std::move(admitted->permit), id, admitted->caller,
+                                  call.GetMethod().rule->act, store_, edge_.GetTrail(),
+                                  std::move(answer));
                 });
               });
-  return reactor;
 }
 
-grpc::ServerUnaryReactor* CredentialsService::Inject(grpc::CallbackServerContext* call,
-                                                     const grpc::ByteBuffer* request,
-                                                     grpc::ByteBuffer* response) noexcept {
-  auto* reactor = new UnaryCall;
-  const auto refuse = [call, reactor](const Error& error) {
-    reactor->Finish(StatusOf(error, *call));
-  };
-  Rule rule = edge_.Rules().Of("Credentials.Inject");
-  Result<v1::InjectRequest> asked = Decode<v1::InjectRequest>(*request);
-  if (!asked) return refuse(asked.error()), reactor;
-  Result<access::Scope> scope = Edge::ScopeOf(rule, *asked);
-  if (!scope) return refuse(scope.error()), reactor;
+void CredentialsService::Inject(Call& call) {
+  Result<v1::InjectRequest> asked = call.Decode<v1::InjectRequest>();
+  if (!asked) return call.Refuse(asked.error());
+  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
+  if (!scope) return call.Refuse(scope.error());
   Result<Narrower> narrower = NarrowerOf(*asked);
-  if (!narrower) return refuse(narrower.error()), reactor;
-  // A sandbox lets nothing out that is not sealed.
-  if (asked->sandbox()) rule.right = access::Right::kDescribe;
+  if (!narrower) return call.Refuse(narrower.error());
   // The configuration may hold secrets of the caller's own.
   custody::Injection injection{
       .document = crypto::SecretBytes::CopyOf(asked->configuration()),
@@ -180,34 +170,31 @@ grpc::ServerUnaryReactor* CredentialsService::Inject(grpc::CallbackServerContext
       .configuration = std::move(narrower->configuration),
       .branch_type = narrower->branch_type};
   crypto::Wipe(*asked->mutable_configuration());
+  // A sandbox lets nothing out that is not sealed.
+  const access::Right right =
+      asked->sandbox() ? access::Right::kDescribe : call.GetMethod().rule->right;
 
-  edge_.Admit(call, rule, request->Length(), *scope, {},
-              [this, refuse, reactor, response,
-               injection = std::move(injection)](Result<Admitted> admitted) mutable {
-                if (!admitted) return refuse(admitted.error());
-                reactor->Hold(std::move(admitted->place));
-                auto answer = [refuse, reactor, response](Result<crypto::SecretBytes> injected) {
-                  if (!injected) return refuse(injected.error());
-                  Take(refuse, [&] {
-                    *response = WriteInjectResponse(std::move(*injected));
-                    reactor->Finish(grpc::Status::OK);
+  edge_.AdmitWith(right, call, *scope, {},
+                  [this, &call,
+                   injection = std::move(injection)](Result<Admitted> admitted) mutable {
+                    if (!admitted) return call.Refuse(admitted.error());
+                    call.Hold(std::move(admitted->place));
+                    auto answer = [&call](Result<crypto::SecretBytes> injected) {
+                      if (!injected) return call.Refuse(injected.error());
+                      Take(call,
+                           [&] { call.Answer(WriteInjectResponse(std::move(*injected))); });
+                    };
+                    Take(call, [&] {
+                      custody::Inject(std::move(admitted->permit), std::move(injection),
+                                      admitted->caller, store_, keyring_, edge_.GetTrail(),
+                                      std::move(answer));
+                    });
                   });
-                };
-                Take(refuse, [&] {
-                  custody::Inject(std::move(admitted->permit), std::move(injection),
-                                  admitted->caller, store_, keyring_, edge_.GetTrail(),
-                                  std::move(answer));
-                });
-              });
-  return reactor;
 }
 
-grpc::ServerUnaryReactor* CredentialsService::Encrypt(grpc::CallbackServerContext* call,
-                                                      const v1::EncryptRequest* request,
-                                                      v1::EncryptResponse* response) {
-  return edge_.Serve(
-      call, "Credentials.Encrypt", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void CredentialsService::Encrypt(Call& call) {
+  edge_.Serve<v1::EncryptRequest, v1::EncryptResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto to = SealForOf(asked);
         if (!to) return Fail(std::move(to));
         const bool is_text = asked.plain_case() == v1::EncryptRequest::kText;
@@ -224,12 +211,9 @@ grpc::ServerUnaryReactor* CredentialsService::Encrypt(grpc::CallbackServerContex
       });
 }
 
-grpc::ServerUnaryReactor* CredentialsService::List(grpc::CallbackServerContext* call,
-                                                   const v1::ListRequest* request,
-                                                   v1::ListResponse* response) {
-  return edge_.Serve(
-      call, "Credentials.List", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void CredentialsService::List(Call& call) {
+  edge_.Serve<v1::ListRequest, v1::ListResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         const access::Scope& where = admitted.permit.Where();
         auto page = store_.List<storage::Credentials>(where.project, where.component,
                                                       asked.page_token(), asked.page_size());
@@ -240,43 +224,36 @@ grpc::ServerUnaryReactor* CredentialsService::List(grpc::CallbackServerContext* 
       });
 }
 
-grpc::ServerUnaryReactor* CredentialsService::Delete(grpc::CallbackServerContext* call,
-                                                     const v1::DeleteRequest* request,
-                                                     v1::DeleteResponse* response) {
-  return edge_.Serve(call, "Credentials.Delete", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
-                       auto id = OauthId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       return custody::Delete(admitted.permit, *id, admitted.ForCommit(), store_);
-                     });
+void CredentialsService::Delete(Call& call) {
+  edge_.Serve<v1::DeleteRequest, v1::DeleteResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        auto id = OauthId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        return custody::Delete(admitted.permit, *id, admitted.ForCommit(), store_);
+      });
 }
 
-grpc::ServerUnaryReactor* CredentialsService::ListVersions(grpc::CallbackServerContext* call,
-                                                           const v1::ListVersionsRequest* request,
-                                                           v1::ListVersionsResponse* response) {
-  return edge_.Serve(call, "Credentials.ListVersions", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       auto found = Find(store_, admitted.permit.Where(), asked.id());
-                       if (!found) return Fail(std::move(found));
-                       auto former = custody::FormerVersions(*found, store_);
-                       if (!former) return Fail(std::move(former));
-                       Write(*found, *answer.add_versions());
-                       for (const custody::FormerVersion& one : *former) {
-                         v1::CredentialsInfo& info = *answer.add_versions();
-                         if (one.stored) Write(*one.stored, info);
-                         info.set_version(one.version);
-                         info.set_damaged(!one.stored);
-                       }
-                       return {};
-                     });
+void CredentialsService::ListVersions(Call& call) {
+  edge_.Serve<v1::ListVersionsRequest, v1::ListVersionsResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto found = Find(store_, admitted.permit.Where(), asked.id());
+        if (!found) return Fail(std::move(found));
+        auto former = custody::FormerVersions(*found, store_);
+        if (!former) return Fail(std::move(former));
+        Write(*found, *answer.add_versions());
+        for (const custody::FormerVersion& one : *former) {
+          v1::CredentialsInfo& info = *answer.add_versions();
+          if (one.stored) Write(*one.stored, info);
+          info.set_version(one.version);
+          info.set_damaged(!one.stored);
+        }
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* CredentialsService::RollBack(grpc::CallbackServerContext* call,
-                                                       const v1::RollBackRequest* request,
-                                                       v1::CredentialsInfo* response) {
-  return edge_.Serve(
-      call, "Credentials.RollBack", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void CredentialsService::RollBack(Call& call) {
+  edge_.Serve<v1::RollBackRequest, v1::CredentialsInfo>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = OauthId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         auto rolled_back = custody::RollBack(admitted.permit, *id, asked.version(), kept_versions_,
@@ -287,12 +264,9 @@ grpc::ServerUnaryReactor* CredentialsService::RollBack(grpc::CallbackServerConte
       });
 }
 
-grpc::ServerUnaryReactor* CredentialsService::Prune(grpc::CallbackServerContext* call,
-                                                    const v1::PruneRequest* request,
-                                                    v1::PruneResponse* response) {
-  return edge_.Serve(
-      call, "Credentials.Prune", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void CredentialsService::Prune(Call& call) {
+  edge_.Serve<v1::PruneRequest, v1::PruneResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = OauthId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         auto removed =

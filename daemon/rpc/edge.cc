@@ -12,10 +12,10 @@ std::chrono::seconds SlackOf(std::chrono::seconds deadline) {
   return std::chrono::seconds(1) + deadline / 100;
 }
 
-audit::Entry EntryFor(const Rule& rule, const access::Scope& scope) {
+audit::Entry EntryFor(const Rule& rule, access::Right right, const access::Scope& scope) {
   audit::Entry entry;
   entry.act = rule.act;
-  entry.right = access::NameOf(rule.right);
+  entry.right = access::NameOf(right);
   entry.project = scope.project;
   entry.component = scope.component;
   return entry;
@@ -23,14 +23,14 @@ audit::Entry EntryFor(const Rule& rule, const access::Scope& scope) {
 
 }  // namespace
 
-Result<void> Edge::CheckBounds(const grpc::CallbackServerContext& call, const Rule& rule,
-                               std::size_t request_bytes) const {
-  if (request_bytes > rule.max_request_bytes) {
+Result<void> Edge::CheckBounds(const Call& call) const {
+  const Rule& rule = *call.GetMethod().rule;
+  if (call.Request().Length() > rule.max_request_bytes) {
     ++counters_.out_of_bounds;
     return Fail(Code::kExhausted, "the request is larger than its method takes");
   }
   if (!rule.needs_deadline || crypto::IsSabotaged(crypto::Sabotage::kNoDeadlineCheck)) return {};
-  const auto deadline = call.deadline();
+  const auto deadline = call.Grpc().deadline();
   if (deadline == std::chrono::system_clock::time_point::max()) {
     ++counters_.out_of_bounds;
     return Fail(Code::kInvalid, "the call has no deadline: set one, of at most a minute");
@@ -43,34 +43,32 @@ Result<void> Edge::CheckBounds(const grpc::CallbackServerContext& call, const Ru
   return {};
 }
 
-Result<void> Edge::StillWanted(const grpc::CallbackServerContext& call) const {
+Result<void> Edge::StillWanted(const Call& call) const {
   if (crypto::IsSabotaged(crypto::Sabotage::kNoDeadlineCheck)) return {};
-  if (call.IsCancelled() || call.deadline() <= std::chrono::system_clock::now()) {
+  if (call.IsCancelled() || call.Grpc().deadline() <= std::chrono::system_clock::now()) {
     ++counters_.too_late;
     return Fail(Code::kUnavailable, "the call's time was over before its turn came");
   }
   return {};
 }
 
-void Edge::Admit(const grpc::CallbackServerContext* call, const Rule& rule,
-                 std::size_t request_bytes, const access::Scope& scope, std::string oauth_id,
-                 Done done) const {
-  if (auto within = CheckBounds(*call, rule, request_bytes); !within) {
-    return done(Fail(std::move(within)));
-  }
-  audit::Entry entry = EntryFor(rule, scope);
+void Edge::AdmitWith(access::Right right, const Call& call, const access::Scope& scope,
+                     std::string oauth_id, Done done) const {
+  if (auto within = CheckBounds(call); !within) return done(Fail(std::move(within)));
+  const Rule& rule = *call.GetMethod().rule;
+  audit::Entry entry = EntryFor(rule, right, scope);
   entry.oauth_id = std::move(oauth_id);
-  Result<access::Caller> caller = peers_.Identify(*call);
+  Result<access::Caller> caller = peers_.Identify(call.Grpc());
   // Strangers share one place; the trail bounds what their denials write.
   Result<Concurrency::Place> place =
       concurrency_.Take(caller ? std::string_view(caller->who.Str()) : std::string_view("-"));
   if (!place) return done(Fail(std::move(place)));
   Result<access::Permit> permit = [&]() -> Result<access::Permit> {
     if (!caller) return std::unexpected(caller.error());
-    return access::Decide(caller->who, rule.right, scope, *grants_.InForce());
+    return access::Decide(caller->who, right, scope, *grants_.InForce());
   }();
   entry.principal = caller ? caller->who.Str() : "-";
-  entry.peer = caller ? caller->peer : call->peer();
+  entry.peer = caller ? caller->peer : call.Grpc().peer();
   if (caller) entry.request_id = caller->request_id;
   // What commits has its line after the fact, so there must be room for it before.
   if (permit && rule.audited && !rule.revokes && !trail_.HasRoom()) {
@@ -86,6 +84,8 @@ void Edge::Admit(const grpc::CallbackServerContext* call, const Rule& rule,
   trail_.RecordDenial(std::move(entry), [denied = std::move(permit.error()),
                                          done = std::move(done), place = std::move(*place)](
                                             Result<void> recorded) mutable {
+    // Before the answer: with the last call what it is a place of may end, too.
+    place = {};
     if (!recorded) return done(Fail(std::move(recorded)));
     done(std::unexpected(std::move(denied)));
   });
@@ -98,16 +98,11 @@ Result<access::Permit> Edge::AlsoPermit(Admitted& admitted, access::Right right)
   return permit;
 }
 
-Error Edge::FailedInside() {
-  return Error(Code::kUnavailable, "the call failed inside the daemon");
-}
-
-Result<void> Edge::StillPermitted(const grpc::CallbackServerContext& call, const Rule& rule,
-                                  const access::Scope& scope) const {
-  Result<access::Caller> caller = peers_.Identify(call);
+Result<void> Edge::StillPermitted(const Call& call, const access::Scope& scope) const {
+  Result<access::Caller> caller = peers_.Identify(call.Grpc());
   if (!caller) return Fail(std::move(caller));
   Result<access::Permit> permit =
-      access::Decide(caller->who, rule.right, scope, *grants_.InForce());
+      access::Decide(caller->who, call.GetMethod().rule->right, scope, *grants_.InForce());
   if (!permit) return Fail(std::move(permit));
   return {};
 }

@@ -1,8 +1,5 @@
 #pragma once
 
-#include <grpcpp/server_context.h>
-#include <grpcpp/support/server_callback.h>
-
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -18,10 +15,10 @@
 #include "daemon/audit/trail.h"
 #include "daemon/registry/grants.h"
 #include "daemon/rpc/access_rules.h"
+#include "daemon/rpc/call.h"
 #include "daemon/rpc/concurrency.h"
 #include "daemon/rpc/counters.h"
 #include "daemon/rpc/peer.h"
-#include "daemon/rpc/status.h"
 #include "daemon/rpc/workers.h"
 #include "storage/names.h"
 #include "storage/tables/store.h"
@@ -47,21 +44,6 @@ struct Admitted {
   }
 };
 
-/// One unary call. Holds its place until the answer has left, or was given up: an answer that
-/// nobody reads is memory.
-class UnaryCall final : public grpc::ServerUnaryReactor {
- public:
-  /// Before Finish.
-  void Hold(Concurrency::Place place) { place_ = std::move(place); }
-  Concurrency::Place& GetPlace() { return place_; }
-
- private:
-  void OnDone() override { delete this; }
-  // What OnDone does is short: gRPC need not wake a thread of its executor for it.
-  bool InternalInlineable() override { return true; }
-  Concurrency::Place place_;
-};
-
 /// The one place through which every call goes: its bounds, who calls, what the method asks for,
 /// the decision, the line for a denial. Only then a story runs, and an audited one leaves its line
 /// before the answer. Nothing throws out of here. Threads: any.
@@ -70,48 +52,42 @@ class Edge {
   /// Wall clock in seconds since 1970.
   using Clock = std::function<std::int64_t()>;
 
-  Edge(const AccessRules& rules, const Peers& peers, const registry::Grants& grants,
-       const storage::Store& store, audit::Trail& trail, Concurrency& concurrency,
-       CallCounters& counters, Clock clock)
-      : rules_(rules), peers_(peers), grants_(grants), store_(store), trail_(trail),
-        concurrency_(concurrency), counters_(counters), clock_(std::move(clock)) {}
+  Edge(const Peers& peers, const registry::Grants& grants, const storage::Store& store,
+       audit::Trail& trail, Concurrency& concurrency, CallCounters& counters, Clock clock)
+      : peers_(peers), grants_(grants), store_(store), trail_(trail), concurrency_(concurrency),
+        counters_(counters), clock_(std::move(clock)) {}
 
-  /// Serves a method whose messages hold no outgoing secret. `act` is `Service.Method`. The story,
+  /// Serves a method whose messages hold no outgoing secret. The story,
   /// `Result<void>(Admitted&, const Request&, Response&)`, runs on `workers`.
   template <class Request, class Response, class Story>
-  grpc::ServerUnaryReactor* Serve(grpc::CallbackServerContext* call, std::string_view act,
-                                  Workers& workers, const Request* request, Response* response,
-                                  Story story) const noexcept {
-    auto* reactor = new UnaryCall;
-    const Rule& rule = rules_.Of(act);
-    Result<access::Scope> scope = ScopeOf(rule, *request);
-    if (!scope) {
-      reactor->Finish(StatusOf(scope.error(), *call));
-      return reactor;
-    }
-    Admit(call, rule, request->ByteSizeLong(), *scope, OauthIdOf(rule, *request),
-          [this, call, reactor, &rule, &workers, request, response,
+  void Serve(Call& call, Workers& workers, Story story) const noexcept {
+    Result<Request> decoded = call.Decode<Request>();
+    if (!decoded) return call.Refuse(decoded.error());
+    const Rule& rule = *call.GetMethod().rule;
+    Result<access::Scope> scope = ScopeOf(rule, *decoded);
+    if (!scope) return call.Refuse(scope.error());
+    std::string oauth_id = OauthIdOf(rule, *decoded);
+    Admit(call, *scope, std::move(oauth_id),
+          [this, &call, &rule, &workers, request = std::move(*decoded),
            story = std::move(story)](Result<Admitted> admitted) mutable {
-            if (!admitted) return reactor->Finish(StatusOf(admitted.error(), *call));
-            reactor->Hold(std::move(admitted->place));
-            Workers::Work work = [this, call, reactor, &rule, request, response,
+            if (!admitted) return call.Refuse(admitted.error());
+            call.Hold(std::move(admitted->place));
+            Workers::Work work = [this, &call, &rule, request = std::move(request),
                                   story = std::move(story),
                                   call_admitted = std::move(*admitted)]() mutable {
-              if (auto wanted = StillWanted(*call); !wanted) {
-                return reactor->Finish(StatusOf(wanted.error(), *call));
-              }
-              Result<void> told = Tell(story, call_admitted, *request, *response);
+              if (auto wanted = StillWanted(call); !wanted) return call.Refuse(wanted.error());
+              Response response;
+              Result<void> told = Tell(story, call_admitted, request, response);
               told = RecordAfter(rule, call_admitted, std::move(told));
               // What was done is told in any case; such an answer is small.
-              if (told && !rule.audited) told = reactor->GetPlace().Hold(response->ByteSizeLong());
-              reactor->Finish(told ? grpc::Status::OK : StatusOf(told.error(), *call));
+              if (told && !rule.audited) told = call.GetPlace().Hold(response.ByteSizeLong());
+              if (!told) return call.Refuse(told.error());
+              call.Answer(Call::Encode(response));
             };
             if (!workers.Post(work)) {
-              reactor->Finish(StatusOf(
-                  Error(Code::kExhausted, "too many calls are waiting; try again later"), *call));
+              call.Refuse(Error(Code::kExhausted, "too many calls are waiting; try again later"));
             }
           });
-    return reactor;
   }
 
   /// Checks the bounds, takes a place, decides. A denial is recorded first; then, or at once where
@@ -119,20 +95,24 @@ class Edge {
   /// line; empty: there is none. A call that is out of bounds (Invalid, Exhausted) or one too many
   /// (Exhausted) leaves no line: nothing was decided.
   using Done = std::move_only_function<void(Result<Admitted>)>;
-  void Admit(const grpc::CallbackServerContext* call, const Rule& rule, std::size_t request_bytes,
-             const access::Scope& scope, std::string oauth_id, Done done) const;
+  void Admit(const Call& call, const access::Scope& scope, std::string oauth_id,
+             Done done) const {
+    AdmitWith(call.GetMethod().rule->right, call, scope, std::move(oauth_id), std::move(done));
+  }
+  /// The same where a method asks for another right than its rule says.
+  void AdmitWith(access::Right right, const Call& call, const access::Scope& scope,
+                 std::string oauth_id, Done done) const;
 
   /// Whether anybody still waits for the answer: work that waited beyond its deadline is not begun.
   /// Errors: Unavailable.
-  Result<void> StillWanted(const grpc::CallbackServerContext& call) const;
+  Result<void> StillWanted(const Call& call) const;
 
   /// A second decision for the same caller, for stories that need two rights. The call's line names
   /// the right that was missing. Errors: Denied, which the story passes on.
   Result<access::Permit> AlsoPermit(Admitted& admitted, access::Right right) const;
 
   /// Decides once more, for a stream that goes on. Not recorded. Errors: Denied, Unauthenticated.
-  Result<void> StillPermitted(const grpc::CallbackServerContext& call, const Rule& rule,
-                              const access::Scope& scope) const;
+  Result<void> StillPermitted(const Call& call, const access::Scope& scope) const;
 
   /// The pair a request names, where the rule's right is on a pair. Errors: Invalid.
   template <class Request>
@@ -171,10 +151,6 @@ class Edge {
     return IsValidId(id) ? id : std::string();
   }
 
-  /// What a caller is told of a story that threw.
-  static Error FailedInside();
-
-  const AccessRules& Rules() const { return rules_; }
   std::int64_t NowS() const { return clock_(); }
   audit::Trail& GetTrail() const { return trail_; }
 
@@ -182,7 +158,6 @@ class Edge {
   template <class Story, class Request, class Response>
   static Result<void> Tell(Story& story, Admitted& admitted, const Request& request,
                            Response& response) noexcept {
-    // gRPC answers UNIMPLEMENTED, with no text, for a handler that throws; nobody would notice.
     try {
       return story(admitted, request, response);
     } catch (...) {
@@ -190,10 +165,8 @@ class Edge {
     }
   }
   Result<void> RecordAfter(const Rule& rule, Admitted& admitted, Result<void> told) const;
-  Result<void> CheckBounds(const grpc::CallbackServerContext& call, const Rule& rule,
-                           std::size_t request_bytes) const;
+  Result<void> CheckBounds(const Call& call) const;
 
-  const AccessRules& rules_;
   const Peers& peers_;
   const registry::Grants& grants_;
   const storage::Store& store_;

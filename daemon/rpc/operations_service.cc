@@ -154,12 +154,26 @@ Result<void> OperationsService::RecordFirst(const Admitted& admitted, std::strin
   return {};
 }
 
-grpc::ServerUnaryReactor* OperationsService::Status(grpc::CallbackServerContext* call,
-                                                    const v1::StatusRequest* request,
-                                                    v1::StatusResponse* response) {
-  return edge_.Serve(
-      call, "Operations.Status", workers_, request, response,
-      [this](Admitted& admitted, const auto&, auto& answer) -> Result<void> {
+void OperationsService::AddTo(Methods& methods) {
+  methods.Add("Operations.Status", *this, &OperationsService::Status);
+  methods.Add("Operations.Unseal", *this, &OperationsService::Unseal);
+  methods.Add("Operations.Seal", *this, &OperationsService::Seal);
+  methods.Add("Operations.ListSlots", *this, &OperationsService::ListSlots);
+  methods.Add("Operations.AddSlot", *this, &OperationsService::AddSlot);
+  methods.Add("Operations.ReissueSlot", *this, &OperationsService::ReissueSlot);
+  methods.Add("Operations.RemoveSlot", *this, &OperationsService::RemoveSlot);
+  methods.Add("Operations.RotateKeys", *this, &OperationsService::RotateKeys);
+  methods.Add("Operations.Rewrap", *this, &OperationsService::Rewrap);
+  methods.Add("Operations.KeysStatus", *this, &OperationsService::KeysStatus);
+  methods.Add("Operations.Backup", *this, &OperationsService::Backup);
+  methods.Add("Operations.ListBackups", *this, &OperationsService::ListBackups);
+  methods.Add("Operations.Check", *this, &OperationsService::Check);
+  methods.Add("Operations.ShredProject", *this, &OperationsService::ShredProject);
+}
+
+void OperationsService::Status(Call& call) {
+  edge_.Serve<v1::StatusRequest, v1::StatusResponse>(
+      call, workers_, [this](Admitted& admitted, const auto&, auto& answer) -> Result<void> {
         answer.set_version(facts_.version);
         answer.set_sealed(false);
         answer.set_principal(admitted.caller.who.Str());
@@ -173,192 +187,168 @@ grpc::ServerUnaryReactor* OperationsService::Status(grpc::CallbackServerContext*
       });
 }
 
-grpc::ServerUnaryReactor* OperationsService::Unseal(grpc::CallbackServerContext* call,
-                                                    const v1::UnsealRequest* request,
-                                                    v1::UnsealResponse* response) {
-  return edge_.Serve(call, "Operations.Unseal", workers_, request, response,
-                     [](Admitted&, const auto&, auto&) -> Result<void> {
-                       return Fail(Code::kConflict, "the vault is not sealed");
-                     });
+void OperationsService::Unseal(Call& call) {
+  edge_.Serve<v1::UnsealRequest, v1::UnsealResponse>(
+      call, workers_, [](Admitted&, const auto&, auto&) -> Result<void> {
+        return Fail(Code::kConflict, "the vault is not sealed");
+      });
 }
 
 // The line is durable, and the answer on its way, before the sealing begins.
-grpc::ServerUnaryReactor* OperationsService::Seal(grpc::CallbackServerContext* call,
-                                                  const v1::SealRequest* request,
-                                                  v1::SealResponse* response) {
-  return edge_.Serve(call, "Operations.Seal", workers_, request, response,
-                     [this](Admitted& admitted, const auto&, auto&) -> Result<void> {
-                       admitted.entry.outcome = audit::Outcome::kAllowed;
-                       auto recorded = edge_.GetTrail().RecordAndWait(admitted.entry);
-                       if (!recorded) return Fail(std::move(recorded));
-                       admitted.recorded = true;
-                       seal_();
-                       return {};
-                     });
+void OperationsService::Seal(Call& call) {
+  edge_.Serve<v1::SealRequest, v1::SealResponse>(
+      call, workers_, [this](Admitted& admitted, const auto&, auto&) -> Result<void> {
+        admitted.entry.outcome = audit::Outcome::kAllowed;
+        auto recorded = edge_.GetTrail().RecordAndWait(admitted.entry);
+        if (!recorded) return Fail(std::move(recorded));
+        admitted.recorded = true;
+        seal_();
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::ListSlots(grpc::CallbackServerContext* call,
-                                                       const v1::ListSlotsRequest* request,
-                                                       v1::ListSlotsResponse* response) {
-  return edge_.Serve(call, "Operations.ListSlots", workers_, request, response,
-                     [this](Admitted&, const auto&, auto& answer) -> Result<void> {
-                       for (const crypto::Slot& slot : parts_.keyring.Slots()) {
-                         Write(slot, *answer.add_slots());
-                       }
-                       return {};
-                     });
+void OperationsService::ListSlots(Call& call) {
+  edge_.Serve<v1::ListSlotsRequest, v1::ListSlotsResponse>(
+      call, workers_, [this](Admitted&, const auto&, auto& answer) -> Result<void> {
+        for (const crypto::Slot& slot : parts_.keyring.Slots()) {
+          Write(slot, *answer.add_slots());
+        }
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::AddSlot(grpc::CallbackServerContext* call,
-                                                     const v1::AddSlotRequest* request,
-                                                     v1::AddSlotResponse* response) {
-  return edge_.Serve(call, "Operations.AddSlot", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       auto wanted = SlotOf(asked);
-                       if (!wanted) return Fail(std::move(wanted));
-                       if (auto told = RecordFirst(admitted, asked.kind()); !told) return told;
-                       auto added = parts_.keyring.AddSlot(*wanted);
-                       if (!added) return Fail(std::move(added));
-                       admitted.entry.object =
-                           "slot:" + std::to_string(added->slot.id) + " " + asked.kind();
-                       Write(*added, answer);
-                       return {};
-                     });
+void OperationsService::AddSlot(Call& call) {
+  edge_.Serve<v1::AddSlotRequest, v1::AddSlotResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto wanted = SlotOf(asked);
+        if (!wanted) return Fail(std::move(wanted));
+        if (auto told = RecordFirst(admitted, asked.kind()); !told) return told;
+        auto added = parts_.keyring.AddSlot(*wanted);
+        if (!added) return Fail(std::move(added));
+        admitted.entry.object =
+            "slot:" + std::to_string(added->slot.id) + " " + asked.kind();
+        Write(*added, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::ReissueSlot(grpc::CallbackServerContext* call,
-                                                         const v1::ReissueSlotRequest* request,
-                                                         v1::AddSlotResponse* response) {
-  return edge_.Serve(call, "Operations.ReissueSlot", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       const std::string from = "slot:" + std::to_string(asked.id());
-                       admitted.entry.object = from;
-                       if (auto told = RecordFirst(admitted, from); !told) return told;
-                       auto added = parts_.keyring.ReissueSlot(
-                           asked.id(), crypto::SecretBytes::CopyOf(asked.passphrase()));
-                       if (!added) return Fail(std::move(added));
-                       admitted.entry.object =
-                           from + " slot:" + std::to_string(added->slot.id);
-                       Write(*added, answer);
-                       return {};
-                     });
+void OperationsService::ReissueSlot(Call& call) {
+  edge_.Serve<v1::ReissueSlotRequest, v1::AddSlotResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        const std::string from = "slot:" + std::to_string(asked.id());
+        admitted.entry.object = from;
+        if (auto told = RecordFirst(admitted, from); !told) return told;
+        auto added = parts_.keyring.ReissueSlot(
+            asked.id(), crypto::SecretBytes::CopyOf(asked.passphrase()));
+        if (!added) return Fail(std::move(added));
+        admitted.entry.object =
+            from + " slot:" + std::to_string(added->slot.id);
+        Write(*added, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::RemoveSlot(grpc::CallbackServerContext* call,
-                                                        const v1::RemoveSlotRequest* request,
-                                                        v1::RemoveSlotResponse* response) {
-  return edge_.Serve(call, "Operations.RemoveSlot", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
-                       const std::string slot = "slot:" + std::to_string(asked.id());
-                       admitted.entry.object = slot;
-                       if (auto told = RecordFirst(admitted, slot); !told) return told;
-                       return parts_.keyring.RemoveSlot(asked.id());
-                     });
+void OperationsService::RemoveSlot(Call& call) {
+  edge_.Serve<v1::RemoveSlotRequest, v1::RemoveSlotResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        const std::string slot = "slot:" + std::to_string(asked.id());
+        admitted.entry.object = slot;
+        if (auto told = RecordFirst(admitted, slot); !told) return told;
+        return parts_.keyring.RemoveSlot(asked.id());
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::RotateKeys(grpc::CallbackServerContext* call,
-                                                        const v1::RotateKeysRequest* request,
-                                                        v1::RotateKeysResponse* response) {
-  return edge_.Serve(call, "Operations.RotateKeys", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       auto owner = OwnerOf(asked);
-                       if (!owner) return Fail(std::move(owner));
-                       Result<std::uint32_t> version = 0;
-                       if (*owner) {
-                         admitted.entry.object = TextOf(**owner);
-                         version = parts_.rewrapper.Rotate(**owner, admitted.ForCommit());
-                       } else {
-                         admitted.entry.object = "root";
-                         auto alone = Alone(parts_.alone);
-                         if (!alone) return Fail(std::move(alone));
-                         if (auto told = RecordFirst(admitted, "root"); !told) return told;
-                         version = parts_.keyring.RotateRoot();
-                         if (version) {
-                           admitted.entry.object = "root epoch:" + std::to_string(*version);
-                         }
-                       }
-                       if (!version) return Fail(std::move(version));
-                       answer.set_version(*version);
-                       return {};
-                     });
+void OperationsService::RotateKeys(Call& call) {
+  edge_.Serve<v1::RotateKeysRequest, v1::RotateKeysResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto owner = OwnerOf(asked);
+        if (!owner) return Fail(std::move(owner));
+        Result<std::uint32_t> version = 0;
+        if (*owner) {
+          admitted.entry.object = TextOf(**owner);
+          version = parts_.rewrapper.Rotate(**owner, admitted.ForCommit());
+        } else {
+          admitted.entry.object = "root";
+          auto alone = Alone(parts_.alone);
+          if (!alone) return Fail(std::move(alone));
+          if (auto told = RecordFirst(admitted, "root"); !told) return told;
+          version = parts_.keyring.RotateRoot();
+          if (version) {
+            admitted.entry.object = "root epoch:" + std::to_string(*version);
+          }
+        }
+        if (!version) return Fail(std::move(version));
+        answer.set_version(*version);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::Rewrap(grpc::CallbackServerContext* call,
-                                                    const v1::RewrapRequest* request,
-                                                    v1::RewrapResponse* response) {
-  return edge_.Serve(call, "Operations.Rewrap", workers_, request, response,
-                     [this](Admitted& admitted, const auto&, auto& answer) -> Result<void> {
-                       auto owners = parts_.rewrapper.RewrapAll(admitted.entry);
-                       if (!owners) return Fail(std::move(owners));
-                       // Each owner's line stands; where there is none, this call gets its own.
-                       admitted.recorded = *owners != 0;
-                       answer.set_owners(*owners);
-                       return {};
-                     });
+void OperationsService::Rewrap(Call& call) {
+  edge_.Serve<v1::RewrapRequest, v1::RewrapResponse>(
+      call, workers_, [this](Admitted& admitted, const auto&, auto& answer) -> Result<void> {
+        auto owners = parts_.rewrapper.RewrapAll(admitted.entry);
+        if (!owners) return Fail(std::move(owners));
+        // Each owner's line stands; where there is none, this call gets its own.
+        admitted.recorded = *owners != 0;
+        answer.set_owners(*owners);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::KeysStatus(grpc::CallbackServerContext* call,
-                                                        const v1::KeysStatusRequest* request,
-                                                        v1::KeysStatusResponse* response) {
-  return edge_.Serve(call, "Operations.KeysStatus", workers_, request, response,
-                     [this](Admitted&, const auto&, auto& answer) -> Result<void> {
-                       const crypto::KeyCounts counts = parts_.keyring.Counts();
-                       answer.set_root_epoch(counts.epoch);
-                       answer.set_slots(static_cast<std::uint32_t>(counts.slots));
-                       answer.set_projects(static_cast<std::uint32_t>(counts.projects));
-                       answer.set_components(static_cast<std::uint32_t>(counts.components));
-                       answer.set_keys(static_cast<std::uint32_t>(counts.keks));
-                       for (const auto& job : parts_.rewrapper.Running()) {
-                         v1::Rewrapping* running = answer.add_rewrapping();
-                         running->set_owner(TextOf(job.owner));
-                         running->set_version(job.version);
-                         running->set_looked_at(job.looked_at);
-                         running->set_rewrapped(job.rewrapped);
-                         running->set_started_at_s(job.started_at_s);
-                       }
-                       return {};
-                     });
+void OperationsService::KeysStatus(Call& call) {
+  edge_.Serve<v1::KeysStatusRequest, v1::KeysStatusResponse>(
+      call, workers_, [this](Admitted&, const auto&, auto& answer) -> Result<void> {
+        const crypto::KeyCounts counts = parts_.keyring.Counts();
+        answer.set_root_epoch(counts.epoch);
+        answer.set_slots(static_cast<std::uint32_t>(counts.slots));
+        answer.set_projects(static_cast<std::uint32_t>(counts.projects));
+        answer.set_components(static_cast<std::uint32_t>(counts.components));
+        answer.set_keys(static_cast<std::uint32_t>(counts.keks));
+        for (const auto& job : parts_.rewrapper.Running()) {
+          v1::Rewrapping* running = answer.add_rewrapping();
+          running->set_owner(TextOf(job.owner));
+          running->set_version(job.version);
+          running->set_looked_at(job.looked_at);
+          running->set_rewrapped(job.rewrapped);
+          running->set_started_at_s(job.started_at_s);
+        }
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::Backup(grpc::CallbackServerContext* call,
-                                                    const v1::BackupRequest* request,
-                                                    v1::BackupInfo* response) {
-  return edge_.Serve(call, "Operations.Backup", slow_workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       auto alone = Alone(parts_.alone);
-                       if (!alone) return Fail(std::move(alone));
-                       auto backup =
-                           upkeep::MakeBackup(asked.folder(), parts_.store, parts_.keyring,
-                                              admitted.ForCommit(), edge_.NowS(),
-                                              [this] { return breaking_off_.load(); });
-                       if (!backup) return Fail(std::move(backup));
-                       Write(*backup, answer);
-                       return {};
-                     });
+void OperationsService::Backup(Call& call) {
+  edge_.Serve<v1::BackupRequest, v1::BackupInfo>(
+      call, slow_workers_,
+      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        auto alone = Alone(parts_.alone);
+        if (!alone) return Fail(std::move(alone));
+        auto backup =
+            upkeep::MakeBackup(asked.folder(), parts_.store, parts_.keyring,
+                               admitted.ForCommit(), edge_.NowS(),
+                               [this] { return breaking_off_.load(); });
+        if (!backup) return Fail(std::move(backup));
+        Write(*backup, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::ListBackups(grpc::CallbackServerContext* call,
-                                                         const v1::ListBackupsRequest* request,
-                                                         v1::ListBackupsResponse* response) {
-  return edge_.Serve(call, "Operations.ListBackups", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = parts_.store.template List<storage::Backup>(
-                           "", "", asked.page_token(), asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_backups());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void OperationsService::ListBackups(Call& call) {
+  edge_.Serve<v1::ListBackupsRequest, v1::ListBackupsResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = parts_.store.template List<storage::Backup>(
+            "", "", asked.page_token(), asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, *answer.add_backups());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* OperationsService::Check(grpc::CallbackServerContext* call,
-                                                   const v1::CheckRequest* request,
-                                                   v1::CheckResponse* response) {
-  return edge_.Serve(
-      call, "Operations.Check", slow_workers_, request, response,
-      [this](Admitted&, const auto&, auto& answer) -> Result<void> {
+void OperationsService::Check(Call& call) {
+  edge_.Serve<v1::CheckRequest, v1::CheckResponse>(
+      call, slow_workers_, [this](Admitted&, const auto&, auto& answer) -> Result<void> {
         auto alone = Alone(parts_.alone);
         if (!alone) return Fail(std::move(alone));
         auto fill = parts_.store.GetEngine().GetFill();
@@ -381,11 +371,9 @@ grpc::ServerUnaryReactor* OperationsService::Check(grpc::CallbackServerContext* 
       });
 }
 
-grpc::ServerUnaryReactor* OperationsService::ShredProject(grpc::CallbackServerContext* call,
-                                                          const v1::ShredProjectRequest* request,
-                                                          v1::ShredProjectResponse* response) {
-  return edge_.Serve(
-      call, "Operations.ShredProject", slow_workers_, request, response,
+void OperationsService::ShredProject(Call& call) {
+  edge_.Serve<v1::ShredProjectRequest, v1::ShredProjectResponse>(
+      call, slow_workers_,
       [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = ProjectId::Parse(asked.id());
         if (!id) return Fail(std::move(id));

@@ -14,7 +14,7 @@
 #include "daemon/rpc/workers.h"
 #include "daemon/upkeep/check.h"
 #include "daemon/upkeep/rewrapper.h"
-#include "oauthvault/v1/operations.grpc.pb.h"
+#include "oauthvault/v1/operations.pb.h"
 #include "storage/tables/store.h"
 
 namespace oauthvault::rpc {
@@ -33,7 +33,7 @@ struct DaemonFacts {
 void Write(const Counters& counters, v1::EdgeStatus& message);
 
 /// operations.proto: the daemon itself, while its vault is open.
-class OperationsService final : public v1::Operations::CallbackService {
+class OperationsService final {
  public:
   /// The open vault's parts that are operated on.
   struct Parts {
@@ -56,39 +56,25 @@ class OperationsService final : public v1::Operations::CallbackService {
   /// Ends the checks that are under way, so that the server can stop. Threads: any.
   void BreakOff() { breaking_off_ = true; }
 
-  grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext*, const v1::StatusRequest*,
-                                   v1::StatusResponse*) override;
-  grpc::ServerUnaryReactor* Unseal(grpc::CallbackServerContext*, const v1::UnsealRequest*,
-                                   v1::UnsealResponse*) override;
-  grpc::ServerUnaryReactor* Seal(grpc::CallbackServerContext*, const v1::SealRequest*,
-                                 v1::SealResponse*) override;
-  grpc::ServerUnaryReactor* ListSlots(grpc::CallbackServerContext*, const v1::ListSlotsRequest*,
-                                      v1::ListSlotsResponse*) override;
-  grpc::ServerUnaryReactor* AddSlot(grpc::CallbackServerContext*, const v1::AddSlotRequest*,
-                                    v1::AddSlotResponse*) override;
-  grpc::ServerUnaryReactor* ReissueSlot(grpc::CallbackServerContext*,
-                                        const v1::ReissueSlotRequest*,
-                                        v1::AddSlotResponse*) override;
-  grpc::ServerUnaryReactor* RemoveSlot(grpc::CallbackServerContext*, const v1::RemoveSlotRequest*,
-                                       v1::RemoveSlotResponse*) override;
-  grpc::ServerUnaryReactor* RotateKeys(grpc::CallbackServerContext*, const v1::RotateKeysRequest*,
-                                       v1::RotateKeysResponse*) override;
-  grpc::ServerUnaryReactor* Rewrap(grpc::CallbackServerContext*, const v1::RewrapRequest*,
-                                   v1::RewrapResponse*) override;
-  grpc::ServerUnaryReactor* KeysStatus(grpc::CallbackServerContext*, const v1::KeysStatusRequest*,
-                                       v1::KeysStatusResponse*) override;
-  grpc::ServerUnaryReactor* Backup(grpc::CallbackServerContext*, const v1::BackupRequest*,
-                                   v1::BackupInfo*) override;
-  grpc::ServerUnaryReactor* ListBackups(grpc::CallbackServerContext*,
-                                        const v1::ListBackupsRequest*,
-                                        v1::ListBackupsResponse*) override;
-  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext*, const v1::CheckRequest*,
-                                  v1::CheckResponse*) override;
-  grpc::ServerUnaryReactor* ShredProject(grpc::CallbackServerContext*,
-                                         const v1::ShredProjectRequest*,
-                                         v1::ShredProjectResponse*) override;
+  /// Adds its methods. The object outlives the server.
+  void AddTo(Methods& methods);
 
  private:
+  void Status(Call& call);
+  void Unseal(Call& call);
+  void Seal(Call& call);
+  void ListSlots(Call& call);
+  void AddSlot(Call& call);
+  void ReissueSlot(Call& call);
+  void RemoveSlot(Call& call);
+  void RotateKeys(Call& call);
+  void Rewrap(Call& call);
+  void KeysStatus(Call& call);
+  void Backup(Call& call);
+  void ListBackups(Call& call);
+  void Check(Call& call);
+  void ShredProject(Call& call);
+
   Result<void> WriteFacts(v1::StatusResponse& answer) const;
   Result<void> RecordFirst(const Admitted& admitted, std::string object) const;
 

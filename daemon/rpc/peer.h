@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "crypto/error.h"
@@ -30,19 +31,38 @@ class Peers {
       : identities_(identities), trusts_(trusts), clock_(std::move(clock)) {}
 
   /// Errors: Unauthenticated.
-  Result<access::Caller> Identify(const grpc::CallbackServerContext& call) const;
+  Result<access::Caller> Identify(const grpc::ServerContextBase& call) const;
 
  private:
-  Result<registry::Vouched> Verify(const std::string& leaf_pem, const std::string& chain_pem,
-                                   std::int64_t now_s) const;
+  // What a peer showed, as PEM text: its certificate, and the others that it sent.
+  template <class Text>
+  struct Shown {
+    Text leaf;
+    Text chain;
+  };
+  struct HashOfShown {
+    using is_transparent = void;
+    std::size_t operator()(const auto& shown) const {
+      return std::hash<std::string_view>()(shown.leaf) ^
+             std::hash<std::string_view>()(shown.chain) * 31;
+    }
+  };
+  struct SameShown {
+    using is_transparent = void;
+    bool operator()(const auto& one, const auto& other) const {
+      return one.leaf == other.leaf && one.chain == other.chain;
+    }
+  };
+  using SharedVouched = std::shared_ptr<const registry::Vouched>;
+  Result<SharedVouched> Verify(const Shown<std::string_view>& shown, std::int64_t now_s) const;
 
   const registry::Identities& identities_;
   const registry::Trusts& trusts_;
   const Clock clock_;
   mutable std::mutex guard_;  // guards verified_ and verified_by_
-  // What was verified, by leaf and chain as PEM text, with the table that it was verified by: doing
-  // it anew costs more than a reveal. Another table in force voids all.
-  mutable std::unordered_map<std::string, registry::Vouched> verified_;
+  // What was verified, with the table that it was verified by: doing it anew costs more than a
+  // reveal. Another table in force voids all.
+  mutable std::unordered_map<Shown<std::string>, SharedVouched, HashOfShown, SameShown> verified_;
   mutable std::shared_ptr<const registry::TrustTable> verified_by_;
 };
 

@@ -117,12 +117,28 @@ registry::ComponentFields FieldsOf(const v1::SetComponentRequest& request) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* RegistryService::AddProject(grpc::CallbackServerContext* call,
-                                                      const v1::AddProjectRequest* request,
-                                                      v1::Project* response) {
-  return edge_.Serve(
-      call, "Registry.AddProject", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void RegistryService::AddTo(Methods& methods) {
+  methods.Add("Registry.AddProject", *this, &RegistryService::AddProject);
+  methods.Add("Registry.GetProject", *this, &RegistryService::GetProject);
+  methods.Add("Registry.ListProjects", *this, &RegistryService::ListProjects);
+  methods.Add("Registry.RemoveProject", *this, &RegistryService::RemoveProject);
+  methods.Add("Registry.SetComponent", *this, &RegistryService::SetComponent);
+  methods.Add("Registry.GetComponent", *this, &RegistryService::GetComponent);
+  methods.Add("Registry.ListComponents", *this, &RegistryService::ListComponents);
+  methods.Add("Registry.RemoveComponent", *this, &RegistryService::RemoveComponent);
+  methods.Add("Registry.AddGrant", *this, &RegistryService::AddGrant);
+  methods.Add("Registry.ListGrants", *this, &RegistryService::ListGrants);
+  methods.Add("Registry.RemoveGrant", *this, &RegistryService::RemoveGrant);
+  methods.Add("Registry.IssueIdentity", *this, &RegistryService::IssueIdentity);
+  methods.Add("Registry.RenewIdentity", *this, &RegistryService::RenewIdentity);
+  methods.Add("Registry.ListIdentities", *this, &RegistryService::ListIdentities);
+  methods.Add("Registry.RevokeIdentity", *this, &RegistryService::RevokeIdentity);
+  methods.Add("Registry.Explain", *this, &RegistryService::Explain);
+}
+
+void RegistryService::AddProject(Call& call) {
+  edge_.Serve<v1::AddProjectRequest, v1::Project>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = ProjectId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         admitted.entry.project = id->Str();
@@ -134,55 +150,46 @@ grpc::ServerUnaryReactor* RegistryService::AddProject(grpc::CallbackServerContex
       });
 }
 
-grpc::ServerUnaryReactor* RegistryService::GetProject(grpc::CallbackServerContext* call,
-                                                      const v1::GetProjectRequest* request,
-                                                      v1::Project* response) {
-  return edge_.Serve(call, "Registry.GetProject", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto id = ProjectId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       auto project =
-                           store_.Get<storage::Project>(storage::Project::Names(*id));
-                       if (!project) return Fail(std::move(project));
-                       Write(project->row, answer);
-                       return {};
-                     });
+void RegistryService::GetProject(Call& call) {
+  edge_.Serve<v1::GetProjectRequest, v1::Project>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto id = ProjectId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        auto project =
+            store_.Get<storage::Project>(storage::Project::Names(*id));
+        if (!project) return Fail(std::move(project));
+        Write(project->row, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::ListProjects(grpc::CallbackServerContext* call,
-                                                        const v1::ListProjectsRequest* request,
-                                                        v1::ListProjectsResponse* response) {
-  return edge_.Serve(call, "Registry.ListProjects", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = store_.List<storage::Project>("", "", asked.page_token(),
-                                                                 asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_projects());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void RegistryService::ListProjects(Call& call) {
+  edge_.Serve<v1::ListProjectsRequest, v1::ListProjectsResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = store_.List<storage::Project>("", "", asked.page_token(),
+                                                  asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, *answer.add_projects());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::RemoveProject(grpc::CallbackServerContext* call,
-                                                         const v1::RemoveProjectRequest* request,
-                                                         v1::RemoveProjectResponse* response) {
-  return edge_.Serve(call, "Registry.RemoveProject", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
-                       auto id = ProjectId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       admitted.entry.project = id->Str();
-                       return registry::RemoveProject(store_, *id, admitted.ForCommit());
-                     });
+void RegistryService::RemoveProject(Call& call) {
+  edge_.Serve<v1::RemoveProjectRequest, v1::RemoveProjectResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        auto id = ProjectId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        admitted.entry.project = id->Str();
+        return registry::RemoveProject(store_, *id, admitted.ForCommit());
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::SetComponent(grpc::CallbackServerContext* call,
-                                                        const v1::SetComponentRequest* request,
-                                                        v1::Component* response) {
-  return edge_.Serve(
-      call, "Registry.SetComponent", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void RegistryService::SetComponent(Call& call) {
+  edge_.Serve<v1::SetComponentRequest, v1::Component>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto id = ComponentId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         admitted.entry.component = id->Str();
@@ -197,55 +204,46 @@ grpc::ServerUnaryReactor* RegistryService::SetComponent(grpc::CallbackServerCont
       });
 }
 
-grpc::ServerUnaryReactor* RegistryService::GetComponent(grpc::CallbackServerContext* call,
-                                                        const v1::GetComponentRequest* request,
-                                                        v1::Component* response) {
-  return edge_.Serve(call, "Registry.GetComponent", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto id = ComponentId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       auto component =
-                           store_.Get<storage::Component>(storage::Component::Names(*id));
-                       if (!component) return Fail(std::move(component));
-                       Write(*component, answer);
-                       return {};
-                     });
+void RegistryService::GetComponent(Call& call) {
+  edge_.Serve<v1::GetComponentRequest, v1::Component>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto id = ComponentId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        auto component =
+            store_.Get<storage::Component>(storage::Component::Names(*id));
+        if (!component) return Fail(std::move(component));
+        Write(*component, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::ListComponents(
-    grpc::CallbackServerContext* call, const v1::ListComponentsRequest* request,
-    v1::ListComponentsResponse* response) {
-  return edge_.Serve(call, "Registry.ListComponents", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = store_.List<storage::Component>("", "", asked.page_token(),
-                                                                   asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored, *answer.add_components());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void RegistryService::ListComponents(Call& call) {
+  edge_.Serve<v1::ListComponentsRequest, v1::ListComponentsResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = store_.List<storage::Component>("", "", asked.page_token(),
+                                                    asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored, *answer.add_components());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::RemoveComponent(
-    grpc::CallbackServerContext* call, const v1::RemoveComponentRequest* request,
-    v1::RemoveComponentResponse* response) {
-  return edge_.Serve(call, "Registry.RemoveComponent", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
-                       auto id = ComponentId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       admitted.entry.component = id->Str();
-                       return registry::RemoveComponent(store_, *id, admitted.ForCommit());
-                     });
+void RegistryService::RemoveComponent(Call& call) {
+  edge_.Serve<v1::RemoveComponentRequest, v1::RemoveComponentResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        auto id = ComponentId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        admitted.entry.component = id->Str();
+        return registry::RemoveComponent(store_, *id, admitted.ForCommit());
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::AddGrant(grpc::CallbackServerContext* call,
-                                                    const v1::AddGrantRequest* request,
-                                                    v1::Grant* response) {
-  return edge_.Serve(
-      call, "Registry.AddGrant", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void RegistryService::AddGrant(Call& call) {
+  edge_.Serve<v1::AddGrantRequest, v1::Grant>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto principal = trusts_.InForce()->PrincipalOf(asked.principal());
         if (!principal) return Fail(std::move(principal));
         std::vector<access::Right> rights;
@@ -266,29 +264,24 @@ grpc::ServerUnaryReactor* RegistryService::AddGrant(grpc::CallbackServerContext*
       });
 }
 
-grpc::ServerUnaryReactor* RegistryService::ListGrants(grpc::CallbackServerContext* call,
-                                                      const v1::ListGrantsRequest* request,
-                                                      v1::ListGrantsResponse* response) {
-  return edge_.Serve(call, "Registry.ListGrants", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page =
-                           store_.List<storage::Grant>(asked.project(), asked.component(),
-                                                       asked.page_token(), asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_grants());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void RegistryService::ListGrants(Call& call) {
+  edge_.Serve<v1::ListGrantsRequest, v1::ListGrantsResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page =
+            store_.List<storage::Grant>(asked.project(), asked.component(),
+                                        asked.page_token(), asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, *answer.add_grants());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::RemoveGrant(grpc::CallbackServerContext* call,
-                                                       const v1::RemoveGrantRequest* request,
-                                                       v1::RemoveGrantResponse* response) {
-  return edge_.Serve(
-      call, "Registry.RemoveGrant", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+void RegistryService::RemoveGrant(Call& call) {
+  edge_.Serve<v1::RemoveGrantRequest, v1::RemoveGrantResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
         auto principal = AnyPrincipal(asked.principal());
         if (!principal) return Fail(std::move(principal));
         return grants_.Remove(*principal, asked.project(), asked.component(),
@@ -296,12 +289,9 @@ grpc::ServerUnaryReactor* RegistryService::RemoveGrant(grpc::CallbackServerConte
       });
 }
 
-grpc::ServerUnaryReactor* RegistryService::IssueIdentity(grpc::CallbackServerContext* call,
-                                                         const v1::IssueIdentityRequest* request,
-                                                         v1::IssueIdentityResponse* response) {
-  return edge_.Serve(
-      call, "Registry.IssueIdentity", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void RegistryService::IssueIdentity(Call& call) {
+  edge_.Serve<v1::IssueIdentityRequest, v1::IssueIdentityResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto issued = identities_.Issue(asked.path(), asked.csr_pem(), asked.ttl_s(),
                                         admitted.ForCommit(), edge_.NowS());
         if (!issued) return Fail(std::move(issued));
@@ -312,12 +302,9 @@ grpc::ServerUnaryReactor* RegistryService::IssueIdentity(grpc::CallbackServerCon
       });
 }
 
-grpc::ServerUnaryReactor* RegistryService::RenewIdentity(grpc::CallbackServerContext* call,
-                                                         const v1::RenewIdentityRequest* request,
-                                                         v1::IssueIdentityResponse* response) {
-  return edge_.Serve(
-      call, "Registry.RenewIdentity", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void RegistryService::RenewIdentity(Call& call) {
+  edge_.Serve<v1::RenewIdentityRequest, v1::IssueIdentityResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         std::string serial = asked.serial();
         auto by = registry::Identities::By::kHolder;
         if (serial.empty()) {
@@ -341,28 +328,23 @@ grpc::ServerUnaryReactor* RegistryService::RenewIdentity(grpc::CallbackServerCon
       });
 }
 
-grpc::ServerUnaryReactor* RegistryService::ListIdentities(
-    grpc::CallbackServerContext* call, const v1::ListIdentitiesRequest* request,
-    v1::ListIdentitiesResponse* response) {
-  return edge_.Serve(call, "Registry.ListIdentities", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = store_.List<storage::Identity>("", "", asked.page_token(),
-                                                                  asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, edge_.NowS(), *answer.add_identities());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void RegistryService::ListIdentities(Call& call) {
+  edge_.Serve<v1::ListIdentitiesRequest, v1::ListIdentitiesResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = store_.List<storage::Identity>("", "", asked.page_token(),
+                                                   asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, edge_.NowS(), *answer.add_identities());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* RegistryService::RevokeIdentity(grpc::CallbackServerContext* call,
-                                                          const v1::RevokeIdentityRequest* request,
-                                                          v1::Identity* response) {
-  return edge_.Serve(
-      call, "Registry.RevokeIdentity", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void RegistryService::RevokeIdentity(Call& call) {
+  edge_.Serve<v1::RevokeIdentityRequest, v1::Identity>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         if (!IsValidId(asked.serial())) {
           return Fail(Code::kInvalid, "a serial is hex digits, as `identity list` shows it");
         }
@@ -373,12 +355,9 @@ grpc::ServerUnaryReactor* RegistryService::RevokeIdentity(grpc::CallbackServerCo
       });
 }
 
-grpc::ServerUnaryReactor* RegistryService::Explain(grpc::CallbackServerContext* call,
-                                                   const v1::ExplainRequest* request,
-                                                   v1::ExplainResponse* response) {
-  return edge_.Serve(
-      call, "Registry.Explain", workers_, request, response,
-      [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+void RegistryService::Explain(Call& call) {
+  edge_.Serve<v1::ExplainRequest, v1::ExplainResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
         auto principal = AnyPrincipal(asked.principal());
         if (!principal) return Fail(std::move(principal));
         const std::optional<access::Right> right = access::RightOf(asked.right());

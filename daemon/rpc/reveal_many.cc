@@ -8,7 +8,6 @@
 
 #include "daemon/rpc/credentials_service.h"
 #include "daemon/rpc/oauth_ids.h"
-#include "daemon/rpc/raw_call.h"
 #include "daemon/rpc/secret_reply.h"
 
 namespace oauthvault::rpc {
@@ -31,43 +30,31 @@ Result<void> CheckSize(std::span<const custody::Sought> items, Concurrency::Plac
 
 }  // namespace
 
-grpc::ServerUnaryReactor* CredentialsService::RevealMany(grpc::CallbackServerContext* call,
-                                                         const grpc::ByteBuffer* request,
-                                                         grpc::ByteBuffer* response) noexcept {
-  auto* reactor = new UnaryCall;
-  const auto refuse = [call, reactor](const Error& error) {
-    reactor->Finish(StatusOf(error, *call));
-  };
-  const Rule& rule = edge_.Rules().Of("Credentials.RevealMany");
-  Result<v1::RevealManyRequest> asked = Decode<v1::RevealManyRequest>(*request);
-  if (!asked) return refuse(asked.error()), reactor;
-  Result<access::Scope> scope = Edge::ScopeOf(rule, *asked);
-  if (!scope) return refuse(scope.error()), reactor;
+void CredentialsService::RevealMany(Call& call) {
+  Result<v1::RevealManyRequest> asked = call.Decode<v1::RevealManyRequest>();
+  if (!asked) return call.Refuse(asked.error());
+  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
+  if (!scope) return call.Refuse(scope.error());
   Result<std::vector<OauthId>> ids = IdsOf(*asked);
-  if (!ids) return refuse(ids.error()), reactor;
+  if (!ids) return call.Refuse(ids.error());
 
-  edge_.Admit(call, rule, request->Length(), *scope, {},
-              [this, refuse, reactor, response, act = rule.act,
-               ids = std::move(*ids)](Result<Admitted> admitted) mutable {
-                if (!admitted) return refuse(admitted.error());
-                reactor->Hold(std::move(admitted->place));
-                auto may_leave = [reactor](std::span<const custody::Sought> items) {
-                  return CheckSize(items, reactor->GetPlace());
+  edge_.Admit(call, *scope, {},
+              [this, &call, ids = std::move(*ids)](Result<Admitted> admitted) mutable {
+                if (!admitted) return call.Refuse(admitted.error());
+                call.Hold(std::move(admitted->place));
+                auto may_leave = [&call](std::span<const custody::Sought> items) {
+                  return CheckSize(items, call.GetPlace());
                 };
-                auto answer = [refuse, reactor, response](Result<custody::Releases> releases) {
-                  if (!releases) return refuse(releases.error());
-                  Take(refuse, [&] {
-                    *response = WriteRevealManyResponse(std::move(*releases));
-                    reactor->Finish(grpc::Status::OK);
-                  });
+                auto answer = [&call](Result<custody::Releases> releases) {
+                  if (!releases) return call.Refuse(releases.error());
+                  Take(call, [&] { call.Answer(WriteRevealManyResponse(std::move(*releases))); });
                 };
-                Take(refuse, [&] {
+                Take(call, [&] {
                   custody::RevealMany(std::move(admitted->permit), std::move(ids),
-                                      admitted->caller, std::move(act), store_,
+                                      admitted->caller, call.GetMethod().rule->act, store_,
                                       edge_.GetTrail(), std::move(may_leave), std::move(answer));
                 });
               });
-  return reactor;
 }
 
 }  // namespace oauthvault::rpc

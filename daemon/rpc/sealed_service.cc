@@ -6,43 +6,37 @@
 #include <utility>
 
 #include "daemon/access/principal.h"
-#include "daemon/rpc/status.h"
 
 namespace oauthvault::rpc {
 namespace {
 
 constexpr std::size_t kMaxUnsealText = 4096;
 
-Error SealedError() { return Error(Code::kSealed, "the vault is sealed"); }
-
-class Refusing final : public grpc::ServerGenericBidiReactor {
- public:
-  explicit Refusing(grpc::GenericCallbackServerContext& call) {
-    Finish(StatusOf(SealedError(), call));
-  }
-  void OnDone() override { delete this; }
-};
-
 }  // namespace
 
-grpc::ServerUnaryReactor* SealedService::Status(grpc::CallbackServerContext* call,
-                                                const v1::StatusRequest*,
-                                                v1::StatusResponse* response) {
-  response->set_version(facts_.version);
-  response->set_sealed(true);
-  response->set_principal(access::Principal::LocalAdmin().Str());
-  response->set_trust_domain(facts_.trust_domain);
-  response->set_address(facts_.address);
-  response->set_started_at_s(facts_.started_at_s);
-  Write(counters_, *response->mutable_edge());
+void SealedService::AddTo(Methods& methods) {
+  methods.Add("Operations.Status", *this, &SealedService::Status);
+  methods.Add("Operations.Unseal", *this, &SealedService::Unseal);
+  methods.AddOtherwise([](Call& call) {
+    call.Refuse(Error(Code::kSealed, "the vault is sealed"));
+  });
+}
+
+void SealedService::Status(Call& call) {
+  v1::StatusResponse response;
+  response.set_version(facts_.version);
+  response.set_sealed(true);
+  response.set_principal(access::Principal::LocalAdmin().Str());
+  response.set_trust_domain(facts_.trust_domain);
+  response.set_address(facts_.address);
+  response.set_started_at_s(facts_.started_at_s);
+  Write(counters_, *response.mutable_edge());
   {
     const std::lock_guard lock(guard_);
-    response->set_shares_given(progress_.shares_given);
-    response->set_shares_needed(progress_.shares_needed);
+    response.set_shares_given(progress_.shares_given);
+    response.set_shares_needed(progress_.shares_needed);
   }
-  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  call.Answer(Call::Encode(response));
 }
 
 Result<crypto::Unlocker::Progress> SealedService::Give(const std::string& text) {
@@ -71,27 +65,21 @@ Result<crypto::Unlocker::Progress> SealedService::Give(const std::string& text) 
   return progress;
 }
 
-grpc::ServerUnaryReactor* SealedService::Unseal(grpc::CallbackServerContext* call,
-                                                const v1::UnsealRequest* request,
-                                                v1::UnsealResponse* response) {
-  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  Workers::Work work = [this, call, reactor, request, response] {
-    Result<crypto::Unlocker::Progress> progress = Give(request->text());
-    if (!progress) return reactor->Finish(StatusOf(progress.error(), *call));
-    response->set_open(progress->open);
-    response->set_shares_given(progress->shares_given);
-    response->set_shares_needed(progress->shares_needed);
-    reactor->Finish(grpc::Status::OK);
+void SealedService::Unseal(Call& call) {
+  Result<v1::UnsealRequest> asked = call.Decode<v1::UnsealRequest>();
+  if (!asked) return call.Refuse(asked.error());
+  Workers::Work work = [this, &call, request = std::move(*asked)] {
+    Result<crypto::Unlocker::Progress> progress = Give(request.text());
+    if (!progress) return call.Refuse(progress.error());
+    v1::UnsealResponse response;
+    response.set_open(progress->open);
+    response.set_shares_given(progress->shares_given);
+    response.set_shares_needed(progress->shares_needed);
+    call.Answer(Call::Encode(response));
   };
   if (!workers_.Post(work)) {
-    reactor->Finish(StatusOf(Error(Code::kExhausted, "too many secrets wait to be tried"), *call));
+    call.Refuse(Error(Code::kExhausted, "too many secrets wait to be tried"));
   }
-  return reactor;
-}
-
-grpc::ServerGenericBidiReactor* SealedRest::CreateReactor(
-    grpc::GenericCallbackServerContext* call) {
-  return new Refusing(*call);
 }
 
 }  // namespace oauthvault::rpc

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <grpcpp/generic/async_generic_service.h>
-
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,31 +7,18 @@
 
 #include "crypto/keyring.h"
 #include "crypto/unlocker.h"
+#include "daemon/rpc/call.h"
+#include "daemon/rpc/methods.h"
 #include "daemon/rpc/operations_service.h"
 #include "daemon/rpc/workers.h"
-#include "oauthvault/v1/operations.grpc.pb.h"
 
 namespace oauthvault::rpc {
 
-/// The methods that a sealed vault answers with SEALED go to SealedRest. A method that the contract
-/// gains is added here; a test walks all of them.
-template <class Answered>
-using RefuseOperations = v1::Operations::WithGenericMethod_Seal<
-    v1::Operations::WithGenericMethod_ListSlots<v1::Operations::WithGenericMethod_AddSlot<
-        v1::Operations::WithGenericMethod_ReissueSlot<v1::Operations::WithGenericMethod_RemoveSlot<
-            v1::Operations::WithGenericMethod_RotateKeys<v1::Operations::WithGenericMethod_Rewrap<
-                v1::Operations::WithGenericMethod_KeysStatus<
-                    v1::Operations::WithGenericMethod_Backup<
-                        v1::Operations::WithGenericMethod_ListBackups<
-                            v1::Operations::WithGenericMethod_Check<
-                                v1::Operations::WithGenericMethod_ShredProject<Answered>>>>>>>>>>>>;
-using SealedOperations = RefuseOperations<v1::Operations::WithCallbackMethod_Status<
-    v1::Operations::WithCallbackMethod_Unseal<v1::Operations::Service>>>;
-
 /// operations.proto of a sealed vault: status and unseal. It stands behind the unix socket only,
 /// whose door lets in none but the local admin. Nothing can be recorded while the audit key is
-/// sealed, so refused secrets are counted, for the line about the unsealing.
-class SealedService final : public SealedOperations {
+/// sealed, so refused secrets are counted, for the line about the unsealing. Every other method:
+/// UNAVAILABLE, with the code SEALED.
+class SealedService final {
  public:
   /// What the right secret gives.
   struct Opened {
@@ -46,12 +31,12 @@ class SealedService final : public SealedOperations {
       : unlocker_(std::move(unlocker)), workers_(workers), facts_(facts), counters_(counters),
         on_open_(std::move(on_open)) {}
 
-  grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext*, const v1::StatusRequest*,
-                                   v1::StatusResponse*) override;
-  grpc::ServerUnaryReactor* Unseal(grpc::CallbackServerContext*, const v1::UnsealRequest*,
-                                   v1::UnsealResponse*) override;
+  /// Adds its methods. The object outlives the server.
+  void AddTo(Methods& methods);
 
  private:
+  void Status(Call& call);
+  void Unseal(Call& call);
   Result<crypto::Unlocker::Progress> Give(const std::string& text);
 
   // Held while a secret is tried, which takes a second where it is a passphrase.
@@ -66,12 +51,6 @@ class SealedService final : public SealedOperations {
   const DaemonFacts& facts_;
   const Counters& counters_;
   const std::function<void(Opened)> on_open_;
-};
-
-/// Every other method of a sealed vault: UNAVAILABLE, with the code SEALED.
-class SealedRest final : public grpc::CallbackGenericService {
- public:
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext*) override;
 };
 
 }  // namespace oauthvault::rpc

@@ -3,7 +3,6 @@
 #include <absl/synchronization/mutex.h>
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <spdlog/spdlog.h>
@@ -13,7 +12,8 @@
 #include <utility>
 
 #include "crypto/sabotage.h"
-#include "daemon/rpc/call_counter.h"
+#include "daemon/rpc/call_loop.h"
+#include "daemon/rpc/health.h"
 
 namespace oauthvault::rpc {
 namespace {
@@ -30,6 +30,10 @@ void HandOver(const Acceptor& acceptor, int fd) {
 }  // namespace
 
 struct Server::State {
+  explicit State(bool serving) : health(serving) {}
+
+  Health health;
+  std::unique_ptr<CallLoop> loop;  // outlives the server
   Acceptor tcp_acceptor;
   Acceptor unix_acceptor;
   std::unique_ptr<grpc::Server> server;
@@ -38,6 +42,21 @@ struct Server::State {
 };
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+std::unique_ptr<Server> Server::Unstarted(bool serving) {
+  return std::unique_ptr<Server>(new Server(std::make_unique<State>(serving)));
+}
+
+Result<void> Server::Build(grpc::ServerBuilder& builder, Methods methods,
+                           metrics::Calls* counted) {
+  state_->health.AddTo(methods);
+  if (counted != nullptr) methods.CountIn(*counted);
+  state_->loop = std::make_unique<CallLoop>(builder, std::move(methods));
+  state_->server = builder.BuildAndStart();
+  if (state_->server == nullptr) return Fail(Code::kUnavailable, "gRPC cannot start");
+  state_->loop->Start();
+  return {};
+}
 
 namespace {
 
@@ -61,7 +80,6 @@ void SetLimits(grpc::ServerBuilder& builder, const Server::Settings& settings) {
   gpr_set_log_function(LogPlaceOnly);
   // Debian's abseil comes with its search for deadlocks on: a graph at each of gRPC's locks.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  grpc::EnableDefaultHealthCheckService(true);
   builder.SetMaxReceiveMessageSize(kMaxRequestSize);
   builder.SetMaxSendMessageSize(kMaxAnswerSize);
   for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
@@ -86,11 +104,6 @@ void SetLimits(grpc::ServerBuilder& builder, const Server::Settings& settings) {
       {GRPC_ARG_HTTP2_MAX_PING_STRIKES, kMaxPingStrikes},
   };
   for (const auto& [name, value] : arguments) builder.AddChannelArgument(name, value);
-  if (settings.calls != nullptr) {
-    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> counters;
-    counters.push_back(std::make_unique<CallCounter>(*settings.calls));
-    builder.experimental().SetInterceptorCreators(std::move(counters));
-  }
 }
 
 Acceptor AcceptorFor(grpc::ServerBuilder& builder,
@@ -121,10 +134,9 @@ Result<void> Server::OpenTcpDoor(Descriptor tcp, Door::Settings settings) {
 }
 
 Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_socket,
-                                              TlsCredentials& tls,
-                                              const std::vector<grpc::Service*>& services,
+                                              TlsCredentials& tls, Methods methods,
                                               const Settings& settings, Counters& counters) {
-  std::unique_ptr<Server> server(new Server(std::make_unique<State>()));
+  std::unique_ptr<Server> server = Unstarted(true);
   State* state = server->state_.get();
   grpc::ServerBuilder builder;
   SetLimits(builder, settings);
@@ -136,9 +148,9 @@ Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_so
   }
   state->unix_acceptor =
       AcceptorFor(builder, grpc::experimental::LocalServerCredentials(UDS));
-  for (grpc::Service* service : services) builder.RegisterService(service);
-  state->server = builder.BuildAndStart();
-  if (state->server == nullptr) return Fail(Code::kUnavailable, "gRPC cannot start");
+  if (auto built = server->Build(builder, std::move(methods), settings.calls); !built) {
+    return Fail(std::move(built));
+  }
   if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings, counters);
       !opened) {
     return Fail(std::move(opened));
@@ -154,23 +166,15 @@ Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_so
 }
 
 Result<std::unique_ptr<Server>> Server::StartSealed(Descriptor tcp, Descriptor unix_socket,
-                                                    grpc::Service* service,
-                                                    grpc::CallbackGenericService* rest,
-                                                    const Settings& settings,
+                                                    Methods methods, const Settings& settings,
                                                     Counters& counters) {
-  std::unique_ptr<Server> server(new Server(std::make_unique<State>()));
+  std::unique_ptr<Server> server = Unstarted(false);
   grpc::ServerBuilder builder;
   SetLimits(builder, settings);
   server->state_->unix_acceptor =
       AcceptorFor(builder, grpc::experimental::LocalServerCredentials(UDS));
-  builder.RegisterService(service);
-  builder.RegisterCallbackGenericService(rest);
-  server->state_->server = builder.BuildAndStart();
-  if (server->state_->server == nullptr) {
-    return Fail(Code::kUnavailable, "gRPC cannot start for a sealed vault");
-  }
-  if (auto* health = server->state_->server->GetHealthCheckService()) {
-    health->SetServingStatus(false);
+  if (auto built = server->Build(builder, std::move(methods), settings.calls); !built) {
+    return Fail(std::move(built));
   }
   if (auto opened = server->OpenUnixDoor(std::move(unix_socket), settings, counters);
       !opened) {
@@ -187,11 +191,13 @@ Server::~Server() { Stop(std::chrono::milliseconds(0)); }
 
 void Server::Stop(std::chrono::milliseconds patience) {
   if (state_->server == nullptr) return;
-  if (auto* health = state_->server->GetHealthCheckService()) health->SetServingStatus(false);
+  state_->health.EndServing();
   state_->tcp_door.reset();
   state_->unix_door.reset();
+  state_->loop->TakeNoMore();
   state_->server->Shutdown(std::chrono::system_clock::now() + patience);
   state_->server->Wait();
+  state_->loop->End();
   state_->server.reset();
 }
 

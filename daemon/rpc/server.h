@@ -1,20 +1,20 @@
 #pragma once
 
-#include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/impl/codegen/service_type.h>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "crypto/error.h"
 #include "daemon/metrics/calls.h"
 #include "daemon/rpc/counters.h"
 #include "daemon/rpc/door.h"
+#include "daemon/rpc/methods.h"
 #include "daemon/rpc/tls_credentials.h"
+
+namespace grpc {
+class ServerBuilder;
+}
 
 namespace oauthvault::rpc {
 
@@ -60,19 +60,15 @@ class Server {
     metrics::Calls* calls = nullptr;  ///< where calls are counted; null: nowhere
     std::size_t receive_memory = kReceiveMemory;  ///< less is for tests
   };
-  /// `services` and `tls` live as long as the server. Errors: Unavailable.
+  /// Whom `methods` call, and `tls`, live as long as the server. Errors: Unavailable.
   static Result<std::unique_ptr<Server>> Start(Descriptor tcp, Descriptor unix_socket,
-                                               TlsCredentials& tls,
-                                               const std::vector<grpc::Service*>& services,
+                                               TlsCredentials& tls, Methods methods,
                                                const Settings& settings, Counters& counters);
 
   /// The doors of a sealed vault: TCP closes every connection at once, as the certificate is
-  /// sealed, too; the unix socket has `service`, and `rest` for every other method. Health says
-  /// NOT_SERVING. Errors: Unavailable.
+  /// sealed, too; the unix socket has `methods`. Health says NOT_SERVING. Errors: Unavailable.
   static Result<std::unique_ptr<Server>> StartSealed(Descriptor tcp, Descriptor unix_socket,
-                                                     grpc::Service* service,
-                                                     grpc::CallbackGenericService* rest,
-                                                     const Settings& settings,
+                                                     Methods methods, const Settings& settings,
                                                      Counters& counters);
   ~Server();
 
@@ -82,6 +78,8 @@ class Server {
  private:
   struct State;
   explicit Server(std::unique_ptr<State> state);
+  static std::unique_ptr<Server> Unstarted(bool serving);
+  Result<void> Build(grpc::ServerBuilder& builder, Methods methods, metrics::Calls* counted);
   Result<void> OpenUnixDoor(Descriptor unix_socket, const Settings& settings, Counters& counters);
   Result<void> OpenTcpDoor(Descriptor tcp, Door::Settings settings);
   std::unique_ptr<State> state_;

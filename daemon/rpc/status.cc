@@ -20,7 +20,7 @@ grpc::StatusCode StatusCodeOf(Code code) {
   __builtin_unreachable();
 }
 
-grpc::Status StatusOf(const Error& error, grpc::CallbackServerContext& call) {
+grpc::Status StatusOf(const Error& error, grpc::ServerContextBase& call) {
   call.AddTrailingMetadata(kCodeKey, std::string(NameOf(error.GetCode())));
   return grpc::Status(StatusCodeOf(error.GetCode()), error.Message());
 }

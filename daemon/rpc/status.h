@@ -14,6 +14,6 @@ inline constexpr char kCodeKey[] = "oauthvault-code";
 grpc::StatusCode StatusCodeOf(Code code);
 
 /// The status, and the code's name in the call's trailing metadata.
-grpc::Status StatusOf(const Error& error, grpc::CallbackServerContext& call);
+grpc::Status StatusOf(const Error& error, grpc::ServerContextBase& call);
 
 }  // namespace oauthvault::rpc

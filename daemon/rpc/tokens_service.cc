@@ -31,12 +31,15 @@ Result<registry::NewToken> WantedBy(const v1::IssueTokenRequest& asked) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* TokensService::Issue(grpc::CallbackServerContext* call,
-                                               const v1::IssueTokenRequest* request,
-                                               v1::IssueTokenResponse* response) {
-  return edge_.Serve(
-      call, "Tokens.Issue", workers_, request, response,
-      [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+void TokensService::AddTo(Methods& methods) {
+  methods.Add("Tokens.Issue", *this, &TokensService::Issue);
+  methods.Add("Tokens.List", *this, &TokensService::List);
+  methods.Add("Tokens.Revoke", *this, &TokensService::Revoke);
+}
+
+void TokensService::Issue(Call& call) {
+  edge_.Serve<v1::IssueTokenRequest, v1::IssueTokenResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
         auto wanted = WantedBy(asked);
         if (!wanted) return Fail(std::move(wanted));
         auto issued = tokens_.Issue(*wanted, admitted.ForCommit(), edge_.NowS());
@@ -50,31 +53,27 @@ grpc::ServerUnaryReactor* TokensService::Issue(grpc::CallbackServerContext* call
       });
 }
 
-grpc::ServerUnaryReactor* TokensService::List(grpc::CallbackServerContext* call,
-                                              const v1::ListTokensRequest* request,
-                                              v1::ListTokensResponse* response) {
-  return edge_.Serve(call, "Tokens.List", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = store_.List<storage::Token>("", "", asked.page_token(),
-                                                               asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_tokens());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void TokensService::List(Call& call) {
+  edge_.Serve<v1::ListTokensRequest, v1::ListTokensResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = store_.List<storage::Token>("", "", asked.page_token(),
+                                                asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, *answer.add_tokens());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* TokensService::Revoke(grpc::CallbackServerContext* call,
-                                                const v1::RevokeTokenRequest* request,
-                                                v1::RevokeTokenResponse* response) {
-  return edge_.Serve(call, "Tokens.Revoke", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
-                       auto id = TokenId::Parse(asked.id());
-                       if (!id) return Fail(std::move(id));
-                       return tokens_.Revoke(*id, admitted.ForCommit());
-                     });
+void TokensService::Revoke(Call& call) {
+  edge_.Serve<v1::RevokeTokenRequest, v1::RevokeTokenResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        auto id = TokenId::Parse(asked.id());
+        if (!id) return Fail(std::move(id));
+        return tokens_.Revoke(*id, admitted.ForCommit());
+      });
 }
 
 }  // namespace oauthvault::rpc

@@ -24,82 +24,80 @@ void Write(const storage::RevokedKey& row, v1::RevokedKey& message) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* TrustService::Add(grpc::CallbackServerContext* call,
-                                            const v1::AddTrustRequest* request,
-                                            v1::TrustAnchor* response) {
-  return edge_.Serve(call, "Trust.Add", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       std::vector<std::string> kinds(asked.kinds().begin(), asked.kinds().end());
-                       auto anchor =
-                           trusts_.Add(asked.certificate_pem(), asked.trust_domain(),
-                                       std::move(kinds), admitted.ForCommit(), edge_.NowS());
-                       if (!anchor) return Fail(std::move(anchor));
-                       Write(anchor->row, answer);
-                       return {};
-                     });
+void TrustService::AddTo(Methods& methods) {
+  methods.Add("Trust.Add", *this, &TrustService::Add);
+  methods.Add("Trust.List", *this, &TrustService::List);
+  methods.Add("Trust.Remove", *this, &TrustService::Remove);
+  methods.Add("Trust.RevokeKey", *this, &TrustService::RevokeKey);
+  methods.Add("Trust.ListRevokedKeys", *this, &TrustService::ListRevokedKeys);
 }
 
-grpc::ServerUnaryReactor* TrustService::List(grpc::CallbackServerContext* call,
-                                             const v1::ListTrustRequest* request,
-                                             v1::ListTrustResponse* response) {
-  return edge_.Serve(call, "Trust.List", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = store_.List<storage::TrustAnchor>("", "", asked.page_token(),
-                                                                     asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_anchors());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void TrustService::Add(Call& call) {
+  edge_.Serve<v1::AddTrustRequest, v1::TrustAnchor>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        std::vector<std::string> kinds(asked.kinds().begin(), asked.kinds().end());
+        auto anchor =
+            trusts_.Add(asked.certificate_pem(), asked.trust_domain(),
+                        std::move(kinds), admitted.ForCommit(), edge_.NowS());
+        if (!anchor) return Fail(std::move(anchor));
+        Write(anchor->row, answer);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* TrustService::Remove(grpc::CallbackServerContext* call,
-                                               const v1::RemoveTrustRequest* request,
-                                               v1::RemoveTrustResponse* response) {
-  return edge_.Serve(call, "Trust.Remove", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
-                       if (!IsValidId(asked.id())) {
-                         return Fail(Code::kInvalid,
-                                     "a trust anchor's id is hex digits, as its list shows it");
-                       }
-                       return trusts_.Remove(asked.id(), admitted.ForCommit());
-                     });
+void TrustService::List(Call& call) {
+  edge_.Serve<v1::ListTrustRequest, v1::ListTrustResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = store_.List<storage::TrustAnchor>("", "", asked.page_token(),
+                                                      asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, *answer.add_anchors());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
-grpc::ServerUnaryReactor* TrustService::RevokeKey(grpc::CallbackServerContext* call,
-                                                  const v1::RevokeKeyRequest* request,
-                                                  v1::RevokedKey* response) {
-  return edge_.Serve(call, "Trust.RevokeKey", workers_, request, response,
-                     [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
-                       Result<std::string> key_hash = asked.key_sha256();
-                       if (asked.has_certificate_pem()) {
-                         key_hash = registry::RevokedKeyIn(asked.certificate_pem());
-                       }
-                       if (!key_hash) return Fail(std::move(key_hash));
-                       auto revoked =
-                           trusts_.RevokeKey(*key_hash, admitted.ForCommit(), edge_.NowS());
-                       if (!revoked) return Fail(std::move(revoked));
-                       Write(revoked->row, answer);
-                       return {};
-                     });
+void TrustService::Remove(Call& call) {
+  edge_.Serve<v1::RemoveTrustRequest, v1::RemoveTrustResponse>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto&) -> Result<void> {
+        if (!IsValidId(asked.id())) {
+          return Fail(Code::kInvalid,
+                      "a trust anchor's id is hex digits, as its list shows it");
+        }
+        return trusts_.Remove(asked.id(), admitted.ForCommit());
+      });
 }
 
-grpc::ServerUnaryReactor* TrustService::ListRevokedKeys(
-    grpc::CallbackServerContext* call, const v1::ListRevokedKeysRequest* request,
-    v1::ListRevokedKeysResponse* response) {
-  return edge_.Serve(call, "Trust.ListRevokedKeys", workers_, request, response,
-                     [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
-                       auto page = store_.List<storage::RevokedKey>("", "", asked.page_token(),
-                                                                    asked.page_size());
-                       if (!page) return Fail(std::move(page));
-                       for (const auto& stored : page->rows) {
-                         Write(stored.row, *answer.add_keys());
-                       }
-                       answer.set_next_page_token(page->next);
-                       return {};
-                     });
+void TrustService::RevokeKey(Call& call) {
+  edge_.Serve<v1::RevokeKeyRequest, v1::RevokedKey>(
+      call, workers_, [this](Admitted& admitted, const auto& asked, auto& answer) -> Result<void> {
+        Result<std::string> key_hash = asked.key_sha256();
+        if (asked.has_certificate_pem()) {
+          key_hash = registry::RevokedKeyIn(asked.certificate_pem());
+        }
+        if (!key_hash) return Fail(std::move(key_hash));
+        auto revoked =
+            trusts_.RevokeKey(*key_hash, admitted.ForCommit(), edge_.NowS());
+        if (!revoked) return Fail(std::move(revoked));
+        Write(revoked->row, answer);
+        return {};
+      });
+}
+
+void TrustService::ListRevokedKeys(Call& call) {
+  edge_.Serve<v1::ListRevokedKeysRequest, v1::ListRevokedKeysResponse>(
+      call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
+        auto page = store_.List<storage::RevokedKey>("", "", asked.page_token(),
+                                                     asked.page_size());
+        if (!page) return Fail(std::move(page));
+        for (const auto& stored : page->rows) {
+          Write(stored.row, *answer.add_keys());
+        }
+        answer.set_next_page_token(page->next);
+        return {};
+      });
 }
 
 }  // namespace oauthvault::rpc

@@ -13,7 +13,6 @@
 #include "daemon/rpc/credentials_info.h"
 #include "daemon/rpc/credentials_service.h"
 #include "daemon/rpc/oauth_ids.h"
-#include "daemon/rpc/raw_call.h"
 
 namespace oauthvault::rpc {
 namespace {
@@ -45,31 +44,31 @@ class WaitingIds {
 
 // One watcher. It holds ids, not events: what an id stands for is read when it is its turn, by a
 // worker, so that a slow reader costs no memory and is never told less than was told before.
-// gRPC calls the On.. members, the hub of changes Changed and Ended, the ticker Beat, the trail
-// Refuse, a worker GoOn. OnDone comes after Finish and after every write have ended; work that a
+// The call's loop calls the On.. members, the hub of changes Changed and Refuse, the trail Refuse,
+// the ticker Beat, a worker GoOn. OnDone comes after the end and every write have left; work that a
 // worker still has then finds the stream finished, which it keeps alive.
-class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsEvent>,
+class CredentialsStream final : public Streaming,
                                 public std::enable_shared_from_this<CredentialsStream> {
  public:
-  CredentialsStream(const Edge& edge, grpc::CallbackServerContext* call, Workers& workers,
-                    const storage::Store& store, Ticker& ticker)
+  CredentialsStream(const Edge& edge, Call& call, Workers& workers, const storage::Store& store,
+                    Ticker& ticker)
       : edge_(edge), call_(call), workers_(workers), store_(store), ticker_(ticker) {}
 
-  // From here on gRPC holds it, until OnDone.
+  // From here on the call holds it, until OnDone.
   CredentialsStream* Own() {
     own_ = shared_from_this();
+    call_.StreamBy(*this);
     return this;
   }
 
   // Watches before anything is read, so that no change can fall between the two. Runs inside of the
   // handler, so that OnDone cannot come before it returns. `ids`: those that are watched; empty:
   // all of the pair.
-  void Begin(const Rule& rule, access::Scope scope, const access::PairIds& pair,
-             std::vector<OauthId> ids, custody::Changes& changes, Concurrency::Place place) {
+  void Begin(access::Scope scope, const access::PairIds& pair, std::vector<OauthId> ids,
+             custody::Changes& changes) {
     {
       const std::lock_guard lock(guard_);
       decided_ = true;
-      rule_ = &rule;
       scope_ = std::move(scope);
       pair_ = pair;
       for (const OauthId& id : ids) {
@@ -78,7 +77,6 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
       }
       walked_ = !ids.empty();
     }
-    place_ = std::move(place);
     token_ = changes.Watch(pair.project, pair.component,
                            {[this](const std::string& id) { Changed(id); },
                             [this](const Error& why) { Refuse(why); }});
@@ -107,7 +105,7 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
     Schedule();
   }
 
-  void OnWriteDone(bool ok) override {
+  void OnWritten(bool ok) override {
     const std::lock_guard lock(guard_);
     writing_ = false;
     if (!ok) return End(grpc::Status::CANCELLED);
@@ -116,7 +114,7 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
 
   // While the line of a denial is being written, the trail's thread still has to come back to this
   // object: it ends the stream then.
-  void OnCancel() override {
+  void OnCancelled() override {
     const std::lock_guard lock(guard_);
     if (decided_) End(grpc::Status::CANCELLED);
   }
@@ -124,15 +122,14 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
   void OnDone() override {
     ticker_.Remove(this);  // waits for a Beat that is under way
     token_.reset();        // waits for whatever the hub is telling
-    { const std::lock_guard lock(guard_); }  // waits for whoever called Finish
-    place_ = {};
+    { const std::lock_guard lock(guard_); }  // waits for whoever ended the stream
     const std::shared_ptr<CredentialsStream> last = std::move(own_);
   }
 
   void Beat() {
     const std::lock_guard lock(guard_);
     if (finished_) return;
-    if (auto still = edge_.StillPermitted(*call_, *rule_, scope_); !still) {
+    if (auto still = edge_.StillPermitted(call_, scope_); !still) {
       return EndBecause(still.error());
     }
     Schedule();  // where the workers' queue was full
@@ -144,7 +141,7 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
       while (!finished_ && !writing_ && HasMore()) Advance(lock);
     } catch (...) {
       if (!lock.owns_lock()) lock.lock();
-      EndBecause(Edge::FailedInside());
+      EndBecause(FailedInside());
     }
     going_on_ = false;  // behind the last look at what there is: nobody else sends meanwhile
   }
@@ -169,18 +166,18 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
       lock.lock();
       if (finished_) return;
       if (!event) return EndBecause(event.error());
-      return Send(std::move(*event));
+      return Send(*event);
     }
     v1::CredentialsEvent event;
     if (!rows_.empty()) {
       *event.mutable_standing() = std::move(rows_.front());
       rows_.pop_front();
-      return Send(std::move(event));
+      return Send(event);
     }
     if (!walked_) return ReadRows(lock);
     caught_up_ = true;
     event.set_caught_up(true);
-    Send(std::move(event));
+    Send(event);
   }
 
   void ReadRows(std::unique_lock<std::mutex>& lock) {
@@ -199,26 +196,27 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
     walked_ = walked_to_.empty();
   }
 
-  void Send(v1::CredentialsEvent event) {
-    if (auto still = edge_.StillPermitted(*call_, *rule_, scope_); !still) {
+  void Send(const v1::CredentialsEvent& event) {
+    if (auto still = edge_.StillPermitted(call_, scope_); !still) {
       return EndBecause(still.error());
     }
-    written_ = std::move(event);
     writing_ = true;
-    StartWrite(&written_);
+    call_.Write(Call::Encode(event));
   }
 
-  // The status writes into the call's metadata, which is not touched once the stream is finished.
   void EndBecause(const Error& error) {
-    if (!finished_) End(StatusOf(error, *call_));
+    if (Finish()) call_.Refuse(error);
   }
 
-  void End(grpc::Status status) {
-    if (finished_) return;
-    finished_ = true;
+  void End(const grpc::Status& status) {
+    if (Finish()) call_.End(status);
+  }
+
+  // False where it was finished before.
+  bool Finish() {
     waiting_ = {};
     rows_.clear();
-    Finish(std::move(status));
+    return !std::exchange(finished_, true);
   }
 
   // Without guard_: what is there now. A row that does not verify costs its watchers nothing but
@@ -242,16 +240,14 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
   }
 
   const Edge& edge_;
-  grpc::CallbackServerContext* call_;
+  Call& call_;
   Workers& workers_;
   const storage::Store& store_;
   Ticker& ticker_;
   std::shared_ptr<CredentialsStream> own_;
   custody::Changes::Token token_;
-  Concurrency::Place place_;
 
   // Written once, before anybody else knows of the stream.
-  const Rule* rule_ = nullptr;
   access::Scope scope_;
   std::optional<access::PairIds> pair_;
   std::unordered_set<std::string> watched_;  // empty: all
@@ -262,7 +258,6 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
   std::string walked_to_;                 // the page token of what follows them
   bool walked_ = false;                   // nothing follows
   bool caught_up_ = false;                // that was said
-  v1::CredentialsEvent written_;
   bool decided_ = false;
   bool going_on_ = false;  // a worker has it, or will
   bool writing_ = false;
@@ -271,27 +266,28 @@ class CredentialsStream final : public grpc::ServerWriteReactor<v1::CredentialsE
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::CredentialsEvent>* CredentialsService::Watch(
-    grpc::CallbackServerContext* call, const v1::WatchCredentialsRequest* request) noexcept {
+void CredentialsService::Watch(Call& call) {
+  Result<v1::WatchCredentialsRequest> asked = call.Decode<v1::WatchCredentialsRequest>();
+  if (!asked) return call.Refuse(asked.error());
+  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
+  if (!scope) return call.Refuse(scope.error());
+  Result<access::PairIds> pair = scope->AsPair();
+  if (!pair) return call.Refuse(pair.error());
+  Result<std::vector<OauthId>> ids = DistinctIds(asked->ids());
+  if (!ids) return call.Refuse(ids.error());
   auto* stream =
       std::make_shared<CredentialsStream>(edge_, call, workers_, store_, ticker_)->Own();
-  const Rule& rule = edge_.Rules().Of("Credentials.Watch");
-  Result<access::Scope> scope = Edge::ScopeOf(rule, *request);
-  if (!scope) return stream->Refuse(scope.error()), stream;
-  Result<access::PairIds> pair = scope->AsPair();
-  if (!pair) return stream->Refuse(pair.error()), stream;
-  Result<std::vector<OauthId>> ids = DistinctIds(request->ids());
-  if (!ids) return stream->Refuse(ids.error()), stream;
-  edge_.Admit(call, rule, request->ByteSizeLong(), *scope, {},
-              [this, stream, &rule, scope = *scope, pair = *pair,
+  edge_.Admit(call, *scope, {},
+              [this, &call, stream, scope = *scope, pair = *pair,
                ids = std::move(*ids)](Result<Admitted> admitted) mutable {
                 if (!admitted) return stream->Refuse(admitted.error());
-                Take([stream](const Error& error) { stream->Refuse(error); }, [&] {
-                  stream->Begin(rule, std::move(scope), pair, std::move(ids), changes_,
-                                std::move(admitted->place));
-                });
+                call.Hold(std::move(admitted->place));
+                try {
+                  stream->Begin(std::move(scope), pair, std::move(ids), changes_);
+                } catch (...) {
+                  stream->Refuse(FailedInside());
+                }
               });
-  return stream;
 }
 
 }  // namespace oauthvault::rpc

@@ -11,8 +11,8 @@
 
 namespace oauthvault::rpc {
 
-/// Threads that run calls which may wait for the disk or for Rivery, so that gRPC's own threads
-/// never do. The queue is bounded: beyond it a call is refused at once.
+/// Threads that run calls which may wait for a commit or for Rivery, so that the calls' loop never
+/// does. The queue is bounded: beyond it a call is refused at once.
 class Workers {
  public:
   /// `name`: at most 15 characters, seen in `ps -L`.

@@ -40,8 +40,10 @@ class SealedServiceTest : public testing::Test {
     service_.emplace(Must(crypto::Unlocker::Read(keys)), workers_, facts_, counters_,
                      [this](SealedService::Opened opened) { opened_ = std::move(opened); });
     const auto socket = folder_.Path() / "socket";
+    Methods methods(rules_);
+    service_->AddTo(methods);
     server_ = Must(Server::StartSealed(Must(ListenTcp("127.0.0.1:0")), Must(ListenUnix(socket)),
-                                       &*service_, &rest_, {10, std::chrono::seconds(3), 10, 10},
+                                       std::move(methods), {10, std::chrono::seconds(3), 10, 10},
                                        counters_));
     channel_ = grpc::CreateChannel("unix:" + socket.string(),
                                    grpc::experimental::LocalCredentials(UDS));
@@ -63,10 +65,10 @@ class SealedServiceTest : public testing::Test {
   static constexpr char kPassphrase[] = "a passphrase of the test";
   const storage::TemporaryFolder folder_;
   const DaemonFacts facts_{"0.0.1-test", "vault.test", "127.0.0.1:1", 7, {}, {}};
+  const AccessRules rules_ = Must(AccessRules::FromContract(ContractServices()));
   Workers workers_{"unseal", 1, 4};
   Counters counters_;
   std::optional<SealedService> service_;
-  SealedRest rest_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::optional<SealedService::Opened> opened_;

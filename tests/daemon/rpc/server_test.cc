@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <condition_variable>
+#include <future>
 #include <latch>
 #include <mutex>
 #include <thread>
@@ -22,6 +23,7 @@ namespace {
 // grpc.health.v1.HealthCheckResponse, as bytes.
 const std::string kServing = "\x08\x01";
 const std::string kNotServing = "\x08\x02";
+const std::string kServiceUnknown = "\x08\x03";
 
 // From one of 127.0.0.0/8.
 Descriptor ConnectIdle(const Vault& vault, const char* from = "127.0.0.1") {
@@ -53,6 +55,66 @@ bool IsClosedWithin(const Descriptor& client, std::chrono::milliseconds limit) {
   }
 }
 
+// Follows the health of the server, as load balancers do.
+class HealthWatch final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  explicit HealthWatch(const std::shared_ptr<grpc::Channel>& channel,
+                       const std::string& request = "")
+      : stub_(channel), context_(std::make_unique<grpc::ClientContext>()) {
+    stub_.PrepareBidiStreamingCall(context_.get(), "/grpc.health.v1.Health/Watch",
+                                   grpc::StubOptions{}, this);
+    const grpc::Slice bytes(request);
+    request_ = grpc::ByteBuffer(&bytes, 1);
+    StartWriteLast(&request_, grpc::WriteOptions());
+    StartRead(&answer_);
+    StartCall();
+  }
+  ~HealthWatch() override {
+    std::unique_lock lock(guard_);
+    changed_.wait(lock, [this] { return done_; });
+  }
+
+  void Cancel() { context_->TryCancel(); }
+
+  bool WaitFor(const std::string& state) {
+    std::unique_lock lock(guard_);
+    return changed_.wait_for(lock, kPatience, [&] { return last_ == state; });
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    std::vector<grpc::Slice> slices;
+    std::string bytes;
+    if (answer_.Dump(&slices).ok()) {
+      for (const auto& slice : slices) {
+        bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+      }
+    }
+    {
+      const std::lock_guard lock(guard_);
+      last_ = bytes;
+      changed_.notify_all();
+    }
+    answer_.Clear();
+    StartRead(&answer_);
+  }
+  void OnDone(const grpc::Status&) override {
+    const std::lock_guard lock(guard_);
+    done_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  grpc::GenericStub stub_;
+  std::unique_ptr<grpc::ClientContext> context_;
+  grpc::ByteBuffer request_;
+  grpc::ByteBuffer answer_;
+  std::mutex guard_;  // guards last_ and done_
+  std::condition_variable changed_;
+  std::string last_;
+  bool done_ = false;
+};
+
 TEST(Server, Health_AnswersOnBothDoors) {
   Vault vault;
   const auto by_unix = CallRaw(vault.Unix(), "/grpc.health.v1.Health/Check", "");
@@ -62,6 +124,36 @@ TEST(Server, Health_AnswersOnBothDoors) {
       CallRaw(vault.Tcp(vault.Issue("runner/r")), "/grpc.health.v1.Health/Check", "");
   EXPECT_TRUE(by_tcp.status.ok()) << by_tcp.status.error_message();
   EXPECT_EQ(by_tcp.bytes, kServing);
+}
+
+TEST(Server, Health_OfAServiceByName_IsNotKnown) {
+  Vault vault;
+  const std::string named = "\x0a\x03" "abc";
+  EXPECT_EQ(CallRaw(vault.Unix(), "/grpc.health.v1.Health/Check", named).status.error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  HealthWatch health(vault.Unix(), named);
+  EXPECT_TRUE(health.WaitFor(kServiceUnknown));
+  health.Cancel();
+}
+
+TEST(Server, EveryCall_IsCountedOnceByItsMethodAndHowItEnded) {
+  Vault vault;
+  const auto runner = vault.Tcp(vault.Issue("runner/r"));
+  EXPECT_TRUE(Ask(vault.Unix()).ok());
+  EXPECT_TRUE(Ask(runner).ok());
+  EXPECT_FALSE(Reveal(runner, "main").status.ok());
+  const std::string on_the_pair = "\x0a\x04" "acme" "\x12\x06" "sheets" "\x1a\x01" "a";
+  EXPECT_FALSE(BeginRaw(runner, "/oauthvault.v1.Attempts/Watch", on_the_pair).status.ok());
+  EXPECT_TRUE(CallRaw(runner, "/grpc.health.v1.Health/Check", "").status.ok());
+  EXPECT_FALSE(CallRaw(runner, "/some.Other/Method", "").status.ok());
+  const std::string counted = vault.CountedCalls();
+  for (const char* line : {"method=\"Operations.Status\",outcome=\"OK\"} 2\n",
+                           "method=\"Credentials.Reveal\",outcome=\"DENIED\"} 1\n",
+                           "method=\"Attempts.Watch\",outcome=\"DENIED\"} 1\n",
+                           "method=\"other\",outcome=\"OK\"} 1\n",
+                           "method=\"other\",outcome=\"REFUSED\"} 1\n"}) {
+    EXPECT_NE(counted.find(line), std::string::npos) << line << counted;
+  }
 }
 
 TEST(Server, AMethodThatIsNotInTheContract_IsUnimplemented) {
@@ -149,63 +241,6 @@ TEST(Server, AsManyIdleConnectionsAsThereArePlacesFor_AreKept) {
   EXPECT_EQ(vault.GetCounters().tcp.accepted, 64u);
 }
 
-// Follows the health of the server, as load balancers do.
-class HealthWatch final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
- public:
-  explicit HealthWatch(const std::shared_ptr<grpc::Channel>& channel)
-      : stub_(channel), context_(NewContext()) {
-    stub_.PrepareBidiStreamingCall(context_.get(), "/grpc.health.v1.Health/Watch",
-                                   grpc::StubOptions{}, this);
-    const grpc::Slice nothing("");
-    request_ = grpc::ByteBuffer(&nothing, 1);
-    StartWriteLast(&request_, grpc::WriteOptions());
-    StartRead(&answer_);
-    StartCall();
-  }
-  ~HealthWatch() override {
-    std::unique_lock lock(guard_);
-    changed_.wait(lock, [this] { return done_; });
-  }
-
-  bool WaitFor(const std::string& state) {
-    std::unique_lock lock(guard_);
-    return changed_.wait_for(lock, kPatience, [&] { return last_ == state; });
-  }
-
-  void OnReadDone(bool ok) override {
-    if (!ok) return;
-    std::vector<grpc::Slice> slices;
-    std::string bytes;
-    if (answer_.Dump(&slices).ok()) {
-      for (const auto& slice : slices) {
-        bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-      }
-    }
-    {
-      const std::lock_guard lock(guard_);
-      last_ = bytes;
-      changed_.notify_all();
-    }
-    answer_.Clear();
-    StartRead(&answer_);
-  }
-  void OnDone(const grpc::Status&) override {
-    const std::lock_guard lock(guard_);
-    done_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  grpc::GenericStub stub_;
-  std::unique_ptr<grpc::ClientContext> context_;
-  grpc::ByteBuffer request_;
-  grpc::ByteBuffer answer_;
-  std::mutex guard_;  // guards last_ and done_
-  std::condition_variable changed_;
-  std::string last_;
-  bool done_ = false;
-};
-
 TEST(Server, Stop_SaysSoFirstAndLetsCallsFinish) {
   Vault vault;
   vault.Grant("runner/r", kProject, kComponent, {access::Right::kReveal});
@@ -230,6 +265,20 @@ TEST(Server, Stop_SaysSoFirstAndLetsCallsFinish) {
   EXPECT_TRUE(revealed.status.ok()) << revealed.status.error_message();
   stopper.join();
   EXPECT_FALSE(Ask(vault.Unix()).ok()) << "the doors are closed";
+}
+
+TEST(Server, Stop_DoesNotWaitForWhoFollowsItsHealth) {
+  Vault vault;
+  HealthWatch health(vault.Unix());
+  HealthWatch unknown(vault.Unix(), "\x0a\x03" "abc");
+  ASSERT_TRUE(health.WaitFor(kServing));
+  ASSERT_TRUE(unknown.WaitFor(kServiceUnknown));
+  std::future<void> stopped =
+      std::async(std::launch::async, [&] { vault.TheServer().Stop(std::chrono::hours(1)); });
+  EXPECT_TRUE(health.WaitFor(kNotServing));
+  EXPECT_EQ(stopped.wait_for(kPatience), std::future_status::ready);
+  health.Cancel();  // where they were not ended
+  unknown.Cancel();
 }
 
 TEST(Server, Stop_BeyondItsPatience_GivesCallersUpAndWaitsForTheirStories) {

@@ -32,6 +32,7 @@
 #include "daemon/rpc/operations_service.h"
 #include "daemon/rpc/peer.h"
 #include "daemon/rpc/registry_service.h"
+#include "daemon/rpc/status.h"
 #include "daemon/rpc/tls_credentials.h"
 #include "daemon/rpc/trust_service.h"
 #include "storage/tables/ledger.h"
@@ -188,6 +189,7 @@ struct Vault::Parts {
   std::unique_ptr<rivery::Catalogue> catalogue;
   std::unique_ptr<Peers> peers;
   Counters counters;
+  metrics::Calls calls;
   std::unique_ptr<Concurrency> concurrency;
   std::unique_ptr<Edge> edge;
   std::unique_ptr<Workers> call_workers;
@@ -198,7 +200,7 @@ struct Vault::Parts {
   std::mutex alone;
   std::unique_ptr<Ticker> ticker;
   DaemonFacts facts;
-  std::vector<std::unique_ptr<grpc::Service>> services;
+  std::vector<std::shared_ptr<void>> services;
   TlsCredentials tls;
   std::unique_ptr<DoorCertificate> door_certificate;
   std::unique_ptr<Server> server;
@@ -261,7 +263,7 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   p.concurrency = std::make_unique<Concurrency>(
       Concurrency::Limits{settings.max_calls, settings.max_calls_per_principal},
       p.counters.calls);
-  p.edge = std::make_unique<Edge>(*p.rules, *p.peers, *p.grants, *p.store, *p.trail,
+  p.edge = std::make_unique<Edge>(*p.peers, *p.grants, *p.store, *p.trail,
                                   *p.concurrency, p.counters.calls, now_s);
   p.call_workers = std::make_unique<Workers>("calls", settings.call_threads, settings.call_queue);
   p.rivery_workers = std::make_unique<Workers>("rivery-calls", 1, 8);
@@ -272,7 +274,11 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   Descriptor tcp = Must(ListenTcp("127.0.0.1:0"));
   Descriptor unix_socket = Must(ListenUnix(Socket()));
   p.facts = {"0.0.1-test", kTrustDomain, BoundAddress(tcp), NowS()};
-  const auto serve = [&p](auto service) { p.services.push_back(std::move(service)); };
+  Methods methods(*p.rules);
+  const auto serve = [&](auto service) {
+    service->AddTo(methods);
+    p.services.push_back(std::move(service));
+  };
   serve(std::make_unique<RegistryService>(*p.edge, *p.call_workers, *p.keyring, *p.store,
                                           *p.grants, *p.identities, *p.trusts));
   serve(std::make_unique<TrustService>(*p.edge, *p.call_workers, *p.store, *p.trusts));
@@ -292,8 +298,6 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   serve(std::make_unique<AuditService>(*p.edge, *p.call_workers, *p.store));
   p.tokens = std::make_unique<registry::Tokens>(*p.store, *p.keyring);
   serve(std::make_unique<TokensService>(*p.edge, *p.call_workers, *p.store, *p.tokens));
-  std::vector<grpc::Service*> services;
-  for (const auto& service : p.services) services.push_back(service.get());
   const auto let_in = [&p] { p.tls.LetIn(p.trusts->InForce()->RootsPem()); };
   let_in();
   p.trusts->OnSwap(let_in);
@@ -302,10 +306,11 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
       {{"localhost", "127.0.0.1"}, kTrustDomain, settings.certificate_folder,
        std::chrono::milliseconds(20)},
       now_s));
-  p.server = Must(Server::Start(std::move(tcp), std::move(unix_socket), p.tls, services,
+  p.server = Must(Server::Start(std::move(tcp), std::move(unix_socket), p.tls,
+                                std::move(methods),
                                 {settings.max_connections, settings.handshake_timeout,
                                  settings.max_connections_per_address, settings.max_handshakes,
-                                 nullptr, settings.receive_memory},
+                                 &p.calls, settings.receive_memory},
                                 p.counters));
 
   AddProject(kProject);
@@ -324,6 +329,11 @@ std::string Vault::ShownPem() const { return parts_->tls.ShownPem(); }
 registry::Trusts& Vault::Trusts() { return *parts_->trusts; }
 Workers& Vault::CallWorkers() { return *parts_->call_workers; }
 const Counters& Vault::GetCounters() const { return parts_->counters; }
+std::string Vault::CountedCalls() const {
+  metrics::Exposition out;
+  parts_->calls.Write(out);
+  return std::move(out).Take();
+}
 Server& Vault::TheServer() { return *parts_->server; }
 const std::filesystem::path& Vault::Folder() const { return parts_->folder.Path(); }
 const std::string& Vault::Address() const { return parts_->facts.address; }

@@ -124,6 +124,8 @@ class Vault {
   Workers& CallWorkers();
   Server& TheServer();
   const Counters& GetCounters() const;
+  /// As `/metrics` shows them.
+  std::string CountedCalls() const;
   /// The daemon's clock runs so far ahead.
   std::atomic<std::int64_t> clock_ahead_s = 0;
   /// How often sealing was asked for.
