@@ -3,7 +3,7 @@ import time
 
 import fault_control
 from measured import Figure, Samples, shape
-from servers import Daemon
+from servers import Daemon, Failed
 
 HANGS_S = (0.3, 2)  # shorter and longer than the bound on a line
 
@@ -19,10 +19,15 @@ def measure(bench, *_):
                 *daemon.arguments, *shape(64, 4), "--warm-up", 0.2, "--seconds", hang_s + 2,
                 "--timeline", 50])
             time.sleep(1)
-            control.arm(fault_control.SYNC, 1, "hang", True, "audit.jsonl")
+            # Of any file: at this rate the trail begins a new segment every second, under a
+            # name of its own at first.
+            control.arm(fault_control.SYNC, 1, "hang", True)
             time.sleep(hang_s)
+            held_up = control.injected
             control.disarm()
             result = bench.load.result(load)
+            if not held_up:
+                raise Failed("no sync of the trail was held up")
             title = f"the disk hangs for {hang_s} s"
             bench.tell(Figure(f"stall_{hang_s}_longest_ms", f"{title}: the longest answer",
                               Samples([result["max_us"] / 1000]), unit="ms"),
