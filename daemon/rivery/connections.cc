@@ -346,7 +346,9 @@ Result<Connections::VerifiedPage> Connections::Verify(const access::Permit& perm
       if (reply) {
         remote = std::move(*reply);
       } else if (reply.error().error.GetCode() != Code::kNotFound) {
-        return std::unexpected(std::move(reply.error().error));
+        return std::unexpected(Noted(std::move(reply.error()), order.account, account->version,
+                                     caller, now_s)
+                                   .error);
       }
     }
     page.connections.push_back(Compare(row, remote, listed->second, *held));
@@ -464,7 +466,8 @@ Result<void> Connections::Delete(const access::Permit& permit, const ConnectionN
                   "delete");
     }
     if (still.error().error.GetCode() != Code::kNotFound) {
-      return std::unexpected(std::move(still.error().error));
+      return std::unexpected(
+          Noted(std::move(still.error()), name.account, account->version, caller, now_s).error);
     }
   }
   storage::Batch batch(ActOn(standing->row, "connection.deleted", caller));

@@ -353,6 +353,14 @@ TEST_F(ConnectionsTest, Verify_OfAllListsOnceForATypeAndAsksForWhatIsMissing) {
   EXPECT_EQ(CodeOf(Verify("ffffffffffffffffffffffff")), "NOT_FOUND");
 }
 
+// A list that passes it over is followed by a question for it alone.
+TEST_F(ConnectionsTest, Verify_WhoseLastQuestionMeetsARefusedTokenMarksTheAccount) {
+  DeleteRemotely(id_);
+  standin_->AddFault({.operation = fakes::Operation::kGet, .fault = Fault::kUnauthorized});
+  EXPECT_EQ(CodeOf(Verify(id_)), "UNAUTHENTICATED");
+  EXPECT_NE(OpenAccountFor(vault_.Store(), account_, std::nullopt)->refused_at_s, 0);
+}
+
 // --- adopt -----------------------------------------------------------------------------------
 
 TEST_F(ConnectionsTest, Adopt_TakesAConnectionAndWritesOnlyWhenAsked) {
@@ -400,6 +408,14 @@ TEST_F(ConnectionsTest, Delete_TakesTheRowOnlyWhenRiveryHasItNoMore) {
   EXPECT_EQ(Delete(id_), "OK");
   EXPECT_EQ(Delete(id_), "NOT_FOUND");
   EXPECT_EQ(vault_.Acts().back(), "connection.deleted allowed");
+}
+
+TEST_F(ConnectionsTest, Delete_WhoseLastQuestionMeetsARefusedTokenMarksTheAccount) {
+  DeleteRemotely(id_);
+  standin_->AddFault({.operation = fakes::Operation::kGet, .fault = Fault::kUnauthorized});
+  EXPECT_EQ(Delete(id_), "UNAUTHENTICATED");
+  EXPECT_NE(OpenAccountFor(vault_.Store(), account_, std::nullopt)->refused_at_s, 0);
+  EXPECT_EQ(Row().row.connection_id, id_) << "nothing is forgotten";
 }
 
 TEST_F(ConnectionsTest, Delete_ByAWrongRouteForgetsNothing) {
