@@ -179,17 +179,24 @@ void CredentialsService::Inject(Call& call) {
                    injection = std::move(injection)](Result<Admitted> admitted) mutable {
                     if (!admitted) return call.Refuse(admitted.error());
                     call.Hold(std::move(admitted->place));
-                    auto answer = [&call](Result<crypto::SecretBytes> injected) {
-                      if (!injected) return call.Refuse(injected.error());
-                      Take(call,
-                           [&] { call.Answer(WriteInjectResponse(std::move(*injected))); });
-                    };
-                    Take(call, [&] {
-                      custody::Inject(std::move(admitted->permit), std::move(injection),
-                                      admitted->caller, store_, keyring_, edge_.GetTrail(),
-                                      std::move(answer));
-                    });
+                    // A large configuration takes milliseconds to read.
+                    edge_.RunOn(workers_, call,
+                                [this, &call, admitted = std::move(*admitted),
+                                 injection = std::move(injection)]() mutable {
+                                  InjectNow(call, std::move(admitted), std::move(injection));
+                                });
                   });
+}
+
+void CredentialsService::InjectNow(Call& call, Admitted admitted, custody::Injection injection) {
+  auto answer = [&call](Result<crypto::SecretBytes> injected) {
+    if (!injected) return call.Refuse(injected.error());
+    Take(call, [&] { call.Answer(WriteInjectResponse(std::move(*injected))); });
+  };
+  Take(call, [&] {
+    custody::Inject(std::move(admitted.permit), std::move(injection), admitted.caller, store_,
+                    keyring_, edge_.GetTrail(), std::move(answer));
+  });
 }
 
 void CredentialsService::Encrypt(Call& call) {

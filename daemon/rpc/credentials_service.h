@@ -2,6 +2,7 @@
 
 #include "crypto/keyring.h"
 #include "daemon/custody/changes.h"
+#include "daemon/custody/inject.h"
 #include "daemon/custody/store.h"
 #include "daemon/rpc/edge.h"
 #include "daemon/rpc/ticker.h"
@@ -38,6 +39,7 @@ class CredentialsService final {
   void ListVersions(Call& call);
   void RollBack(Call& call);
   void Prune(Call& call);
+  void InjectNow(Call& call, Admitted admitted, custody::Injection injection);
 
   const Edge& edge_;
   Workers& workers_;

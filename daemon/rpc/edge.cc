@@ -52,6 +52,15 @@ Result<void> Edge::StillWanted(const Call& call) const {
   return {};
 }
 
+void Edge::RunOn(Workers& workers, Call& call, Workers::Work step) const {
+  Workers::Work work = [this, &call, step = std::move(step)]() mutable {
+    if (auto wanted = StillWanted(call); !wanted) return call.Refuse(wanted.error());
+    step();
+  };
+  if (workers.Post(work)) return;
+  call.Refuse(Error(Code::kExhausted, "too many calls are waiting; try again later"));
+}
+
 void Edge::AdmitWith(access::Right right, const Call& call, const access::Scope& scope,
                      std::string oauth_id, Done done) const {
   if (auto within = CheckBounds(call); !within) return done(Fail(std::move(within)));

@@ -72,10 +72,9 @@ class Edge {
            story = std::move(story)](Result<Admitted> admitted) mutable {
             if (!admitted) return call.Refuse(admitted.error());
             call.Hold(std::move(admitted->place));
-            Workers::Work work = [this, &call, &rule, request = std::move(request),
+            RunOn(workers, call, [this, &call, &rule, request = std::move(request),
                                   story = std::move(story),
                                   call_admitted = std::move(*admitted)]() mutable {
-              if (auto wanted = StillWanted(call); !wanted) return call.Refuse(wanted.error());
               Response response;
               Result<void> told = Tell(story, call_admitted, request, response);
               told = RecordAfter(rule, call_admitted, std::move(told));
@@ -83,12 +82,13 @@ class Edge {
               if (told && !rule.audited) told = call.GetPlace().Hold(response.ByteSizeLong());
               if (!told) return call.Refuse(told.error());
               call.Answer(Call::Encode(response));
-            };
-            if (!workers.Post(work)) {
-              call.Refuse(Error(Code::kExhausted, "too many calls are waiting; try again later"));
-            }
+            });
           });
   }
+
+  /// Runs a step of an admitted call on `workers`, unless nobody waits for its answer any more when
+  /// its turn comes. Where too many wait, the call is refused (Exhausted).
+  void RunOn(Workers& workers, Call& call, Workers::Work step) const;
 
   /// Checks the bounds, takes a place, decides. A denial is recorded first; then, or at once where
   /// allowed, `done` is called: from this call or from the trail's thread. `oauth_id` stands in the
@@ -102,10 +102,6 @@ class Edge {
   /// The same where a method asks for another right than its rule says.
   void AdmitWith(access::Right right, const Call& call, const access::Scope& scope,
                  std::string oauth_id, Done done) const;
-
-  /// Whether anybody still waits for the answer: work that waited beyond its deadline is not begun.
-  /// Errors: Unavailable.
-  Result<void> StillWanted(const Call& call) const;
 
   /// A second decision for the same caller, for stories that need two rights. The call's line names
   /// the right that was missing. Errors: Denied, which the story passes on.
@@ -165,6 +161,8 @@ class Edge {
     }
   }
   Result<void> RecordAfter(const Rule& rule, Admitted& admitted, Result<void> told) const;
+  // Work that waited beyond its call's deadline is not begun. Errors: Unavailable.
+  Result<void> StillWanted(const Call& call) const;
   Result<void> CheckBounds(const Call& call) const;
 
   const Peers& peers_;
