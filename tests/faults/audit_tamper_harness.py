@@ -103,12 +103,15 @@ def change_behind(trail):
     """The lines behind the newest checkpoint: only the keys can tell."""
     path = trail.folder / "audit.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:-1], changed(lines[-1], trail.report.random)]))
-    code, _ = trail.verify()
-    trail.counted["edited last line"] = 1
-    if code == 0:
-        trail.report.violation("SILENT", "the edited last line is not found with the keys")
-    trail.restore()
+    # Anywhere, which may show by the line's form alone; and in a value, where only the MAC tells.
+    for edited in (changed(lines[-1], trail.report.random),
+                   lines[-1].replace(b'"allowed"', b'"denied"')):
+        path.write_bytes(b"".join([*lines[:-1], edited]))
+        code, _ = trail.verify()
+        trail.counted["edited last line"] = trail.counted.get("edited last line", 0) + 1
+        if code == 0:
+            trail.report.violation("SILENT", "the edited last line is not found with the keys")
+        trail.restore()
 
 
 def change_files(trail):
