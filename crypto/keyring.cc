@@ -525,12 +525,8 @@ std::vector<std::uint8_t> Keyring::PrefixOf(std::uint8_t table, std::string_view
                                             std::string_view component) const {
   std::vector<std::uint8_t> prefix{table};
   if (project.empty()) return prefix;
-  prefix.resize(1 + kProjectTagSize);
-  state_->TagInto(kRowProjectLabel, table, {project}, {}, MutableView(prefix).subspan(1));
-  if (component.empty()) return prefix;
-  prefix.resize(1 + kProjectTagSize + kPairTagSize);
-  state_->TagInto(kRowPairLabel, table, {project, component}, {},
-                  MutableView(prefix).subspan(1 + kProjectTagSize));
+  const State::PairTags tags = state_->TagsOf(table, project, component);
+  Append(prefix, ByteView(tags).first(component.empty() ? kProjectTagSize : tags.size()));
   return prefix;
 }
 

@@ -113,6 +113,7 @@ HashDigits MacOf(const crypto::SecretBytes& audit_key, std::string_view body) {
 
 }  // namespace
 
+// Not by crypto::HexOf: most of its cost is its constant time, which no hash of a line needs.
 HashDigits::HashDigits(std::span<const std::uint8_t, kHashSize> hash) {
   const auto digit = [](int half) {
     return static_cast<char>(half < 10 ? '0' + half : 'a' - 10 + half);

@@ -24,7 +24,6 @@ void Calls::Series::Count(std::string_view outcome,
   if (counted == outcomes_.end()) counted = outcomes_.emplace(outcome, 0).first;
   ++counted->second;
   ++buckets_[bucket];
-  ++count_;
   sum_us_ += taken_us;
 }
 
@@ -51,7 +50,7 @@ void Calls::Write(Exposition& out) const {
   for (const auto& [key, series] : series_) {
     const auto& [door, method] = key;
     const std::lock_guard series_lock(series.guard_);
-    if (series.count_ == 0) continue;
+    if (series.outcomes_.empty()) continue;
     std::uint64_t below = 0;
     for (std::size_t i = 0; i < kLatencyBoundsUs.size(); ++i) {
       below += series.buckets_[i];
@@ -60,7 +59,7 @@ void Calls::Write(Exposition& out) const {
                   {"le", Exposition::Number(Seconds(kLatencyBoundsUs[i]))}},
                  static_cast<double>(below));
     }
-    const auto count = static_cast<double>(series.count_);
+    const auto count = static_cast<double>(below + series.buckets_.back());
     out.Sample("_bucket", {{"door", NameOf(door)}, {"method", method}, {"le", "+Inf"}}, count);
     out.Sample("_sum", {{"door", NameOf(door)}, {"method", method}}, Seconds(series.sum_us_));
     out.Sample("_count", {{"door", NameOf(door)}, {"method", method}}, count);

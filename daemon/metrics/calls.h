@@ -37,7 +37,6 @@ class Calls {
     mutable std::mutex guard_;  // guards the members below
     std::map<std::string, std::uint64_t, std::less<>> outcomes_;
     std::array<std::uint64_t, kLatencyBoundsUs.size() + 1> buckets_{};
-    std::uint64_t count_ = 0;
     std::int64_t sum_us_ = 0;
   };
 

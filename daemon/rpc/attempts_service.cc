@@ -304,23 +304,17 @@ void AttemptsService::List(Call& call) {
 }
 
 void AttemptsService::Watch(Call& call) {
-  Result<v1::WatchAttemptRequest> asked = call.Decode<v1::WatchAttemptRequest>();
+  auto asked = Edge::Read<v1::WatchAttemptRequest>(call);
   if (!asked) return call.Refuse(asked.error());
-  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
-  if (!scope) return call.Refuse(scope.error());
-  Result<AttemptId> id = AttemptId::Parse(asked->id());
+  Result<AttemptId> id = AttemptId::Parse(asked->request.id());
   if (!id) return call.Refuse(id.error());
   auto* stream = new WatchStream(edge_, call, attempts_, ticker_);
   call.StreamBy(*stream);
-  edge_.Admit(call, *scope, {},
-              [this, &call, stream, scope = *scope, id = *id](Result<Admitted> admitted) {
+  edge_.Admit(call, asked->scope, {},
+              [this, &call, stream, scope = asked->scope, id = *id](Result<Admitted> admitted) {
                 if (!admitted) return stream->Refuse(admitted.error());
                 call.Hold(std::move(admitted->place));
-                try {
-                  stream->Begin(scope, id, store_);
-                } catch (...) {
-                  stream->Refuse(FailedInside());
-                }
+                Take(*stream, [&] { stream->Begin(scope, id, store_); });
               });
 }
 

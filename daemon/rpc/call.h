@@ -134,14 +134,15 @@ class Call final {
 /// What a caller is told of a story that threw.
 Error FailedInside();
 
-/// Takes a step towards an answer. One that throws has not answered yet, and this does: nobody else
-/// would, and the trail's thread would end the process.
-template <class Step>
-void Take(Call& call, Step step) noexcept {
+/// Takes a step towards the answer of a call, or of a stream that has a Refuse of its own. One that
+/// throws has not answered yet, and this does: nobody else would, and the trail's thread would end
+/// the process.
+template <class Refusing, class Step>
+void Take(Refusing& answers, Step step) noexcept {
   try {
     step();
   } catch (...) {
-    call.Refuse(FailedInside());
+    answers.Refuse(FailedInside());
   }
 }
 

@@ -127,15 +127,13 @@ void CredentialsService::Describe(Call& call) {
 
 // Reveal is what everything waits for: no other thread but the trail's takes part in it.
 void CredentialsService::Reveal(Call& call) {
-  Result<v1::RevealRequest> asked = call.Decode<v1::RevealRequest>();
+  auto asked = Edge::Read<v1::RevealRequest>(call);
   if (!asked) return call.Refuse(asked.error());
-  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
-  if (!scope) return call.Refuse(scope.error());
-  Result<OauthId> id = OauthId::Parse(asked->id());
+  Result<OauthId> id = OauthId::Parse(asked->request.id());
   if (!id) return call.Refuse(id.error());
 
   std::string oauth_id = id->Str();  // before `id` moves into what happens next
-  edge_.Admit(call, *scope, std::move(oauth_id),
+  edge_.Admit(call, asked->scope, std::move(oauth_id),
               [this, &call, id = std::move(*id)](Result<Admitted> admitted) {
                 if (!admitted) return call.Refuse(admitted.error());
                 call.Hold(std::move(admitted->place));
@@ -156,25 +154,23 @@ void CredentialsService::Reveal(Call& call) {
 }
 
 void CredentialsService::Inject(Call& call) {
-  Result<v1::InjectRequest> asked = call.Decode<v1::InjectRequest>();
+  auto asked = Edge::Read<v1::InjectRequest>(call);
   if (!asked) return call.Refuse(asked.error());
-  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
-  if (!scope) return call.Refuse(scope.error());
-  Result<Narrower> narrower = NarrowerOf(*asked);
+  Result<Narrower> narrower = NarrowerOf(asked->request);
   if (!narrower) return call.Refuse(narrower.error());
   // The configuration may hold secrets of the caller's own.
   custody::Injection injection{
-      .document = crypto::SecretBytes::CopyOf(asked->configuration()),
-      .id_beside = asked->drop_id() ? custody::IdBeside::kDrop : custody::IdBeside::kKeep,
-      .secrets = asked->sandbox() ? custody::Secrets::kSealed : custody::Secrets::kOpen,
+      .document = crypto::SecretBytes::CopyOf(asked->request.configuration()),
+      .id_beside = asked->request.drop_id() ? custody::IdBeside::kDrop : custody::IdBeside::kKeep,
+      .secrets = asked->request.sandbox() ? custody::Secrets::kSealed : custody::Secrets::kOpen,
       .configuration = std::move(narrower->configuration),
       .branch_type = narrower->branch_type};
-  crypto::Wipe(*asked->mutable_configuration());
+  crypto::Wipe(*asked->request.mutable_configuration());
   // A sandbox lets nothing out that is not sealed.
   const access::Right right =
-      asked->sandbox() ? access::Right::kDescribe : call.GetMethod().rule->right;
+      asked->request.sandbox() ? access::Right::kDescribe : call.GetMethod().rule->right;
 
-  edge_.AdmitWith(right, call, *scope, {},
+  edge_.AdmitWith(right, call, asked->scope, {},
                   [this, &call,
                    injection = std::move(injection)](Result<Admitted> admitted) mutable {
                     if (!admitted) return call.Refuse(admitted.error());

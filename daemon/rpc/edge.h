@@ -57,18 +57,32 @@ class Edge {
       : peers_(peers), grants_(grants), store_(store), trail_(trail), concurrency_(concurrency),
         counters_(counters), clock_(std::move(clock)) {}
 
+  /// A request, and what it is about.
+  template <class Request>
+  struct Asked {
+    Request request;
+    access::Scope scope;
+  };
+  /// Errors: Invalid.
+  template <class Request>
+  static Result<Asked<Request>> Read(const Call& call) {
+    Result<Request> request = call.Decode<Request>();
+    if (!request) return Fail(std::move(request));
+    Result<access::Scope> scope = ScopeOf(*call.GetMethod().rule, *request);
+    if (!scope) return Fail(std::move(scope));
+    return Asked<Request>{std::move(*request), std::move(*scope)};
+  }
+
   /// Serves a method whose messages hold no outgoing secret. The story,
   /// `Result<void>(Admitted&, const Request&, Response&)`, runs on `workers`.
   template <class Request, class Response, class Story>
   void Serve(Call& call, Workers& workers, Story story) const noexcept {
-    Result<Request> decoded = call.Decode<Request>();
-    if (!decoded) return call.Refuse(decoded.error());
+    Result<Asked<Request>> asked = Read<Request>(call);
+    if (!asked) return call.Refuse(asked.error());
     const Rule& rule = *call.GetMethod().rule;
-    Result<access::Scope> scope = ScopeOf(rule, *decoded);
-    if (!scope) return call.Refuse(scope.error());
-    std::string oauth_id = OauthIdOf(rule, *decoded);
-    Admit(call, *scope, std::move(oauth_id),
-          [this, &call, &rule, &workers, request = std::move(*decoded),
+    std::string oauth_id = OauthIdOf(rule, asked->request);
+    Admit(call, asked->scope, std::move(oauth_id),
+          [this, &call, &rule, &workers, request = std::move(asked->request),
            story = std::move(story)](Result<Admitted> admitted) mutable {
             if (!admitted) return call.Refuse(admitted.error());
             call.Hold(std::move(admitted->place));

@@ -89,7 +89,6 @@ void Health::AddTo(Methods& methods) {
 
 void Health::EndServing() {
   const std::lock_guard lock(guard_);
-  serving_ = false;
   ended_ = true;
   for (Watcher* watcher : watchers_) watcher->Tell(Response::NOT_SERVING, Watcher::Last::kYes);
 }
@@ -101,7 +100,7 @@ void Health::Check(Call& call) {
     return call.End(grpc::Status(grpc::StatusCode::NOT_FOUND, "service name unknown"));
   }
   std::unique_lock lock(guard_);
-  const bool serving = serving_;
+  const bool serving = IsServing();
   lock.unlock();
   call.Answer(Saying(StatusOf(serving)));
 }
@@ -113,7 +112,7 @@ void Health::Watch(Call& call) {
   call.StreamBy(*watcher);
   const std::lock_guard lock(guard_);
   watchers_.insert(watcher);
-  watcher->Tell(asked->service().empty() ? StatusOf(serving_) : Response::SERVICE_UNKNOWN,
+  watcher->Tell(asked->service().empty() ? StatusOf(IsServing()) : Response::SERVICE_UNKNOWN,
                 ended_ ? Watcher::Last::kYes : Watcher::Last::kNo);
 }
 

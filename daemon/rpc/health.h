@@ -12,8 +12,8 @@ namespace oauthvault::rpc {
 /// does not know. Whoever gets through a door may ask. Threads: any.
 class Health {
  public:
-  /// `serving`: what it says from the beginning.
-  explicit Health(bool serving) : serving_(serving) {}
+  /// `serves`: what it says until the end.
+  explicit Health(bool serves) : serves_(serves) {}
 
   /// Adds its two methods. The object outlives the server.
   void AddTo(Methods& methods);
@@ -25,8 +25,10 @@ class Health {
   void Check(Call& call);
   void Watch(Call& call);
 
-  std::mutex guard_;  // guards the three below; taken before a watcher's own
-  bool serving_;
+  bool IsServing() const { return serves_ && !ended_; }
+
+  const bool serves_;
+  std::mutex guard_;  // guards the two below; taken before a watcher's own
   bool ended_ = false;
   std::set<Watcher*> watchers_;
 };

@@ -31,14 +31,12 @@ Result<void> CheckSize(std::span<const custody::Sought> items, Concurrency::Plac
 }  // namespace
 
 void CredentialsService::RevealMany(Call& call) {
-  Result<v1::RevealManyRequest> asked = call.Decode<v1::RevealManyRequest>();
+  auto asked = Edge::Read<v1::RevealManyRequest>(call);
   if (!asked) return call.Refuse(asked.error());
-  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
-  if (!scope) return call.Refuse(scope.error());
-  Result<std::vector<OauthId>> ids = IdsOf(*asked);
+  Result<std::vector<OauthId>> ids = IdsOf(asked->request);
   if (!ids) return call.Refuse(ids.error());
 
-  edge_.Admit(call, *scope, {},
+  edge_.Admit(call, asked->scope, {},
               [this, &call, ids = std::move(*ids)](Result<Admitted> admitted) mutable {
                 if (!admitted) return call.Refuse(admitted.error());
                 call.Hold(std::move(admitted->place));

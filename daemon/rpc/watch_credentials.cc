@@ -267,26 +267,22 @@ class CredentialsStream final : public Streaming,
 }  // namespace
 
 void CredentialsService::Watch(Call& call) {
-  Result<v1::WatchCredentialsRequest> asked = call.Decode<v1::WatchCredentialsRequest>();
+  auto asked = Edge::Read<v1::WatchCredentialsRequest>(call);
   if (!asked) return call.Refuse(asked.error());
-  Result<access::Scope> scope = Edge::ScopeOf(*call.GetMethod().rule, *asked);
-  if (!scope) return call.Refuse(scope.error());
-  Result<access::PairIds> pair = scope->AsPair();
+  Result<access::PairIds> pair = asked->scope.AsPair();
   if (!pair) return call.Refuse(pair.error());
-  Result<std::vector<OauthId>> ids = DistinctIds(asked->ids());
+  Result<std::vector<OauthId>> ids = DistinctIds(asked->request.ids());
   if (!ids) return call.Refuse(ids.error());
   auto* stream =
       std::make_shared<CredentialsStream>(edge_, call, workers_, store_, ticker_)->Own();
-  edge_.Admit(call, *scope, {},
-              [this, &call, stream, scope = *scope, pair = *pair,
+  edge_.Admit(call, asked->scope, {},
+              [this, &call, stream, scope = asked->scope, pair = *pair,
                ids = std::move(*ids)](Result<Admitted> admitted) mutable {
                 if (!admitted) return stream->Refuse(admitted.error());
                 call.Hold(std::move(admitted->place));
-                try {
+                Take(*stream, [&] {
                   stream->Begin(std::move(scope), pair, std::move(ids), changes_);
-                } catch (...) {
-                  stream->Refuse(FailedInside());
-                }
+                });
               });
 }
 
