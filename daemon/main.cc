@@ -43,6 +43,7 @@
 #include "daemon/rpc/audit_service.h"
 #include "daemon/rpc/concurrency.h"
 #include "daemon/rpc/connections_service.h"
+#include "daemon/rpc/cork.h"
 #include "daemon/rpc/counters.h"
 #include "daemon/rpc/credentials_service.h"
 #include "daemon/rpc/door.h"
@@ -183,12 +184,14 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
       return std::unexpected(std::move(whole.error()));
     }
   }
+  rpc::Corks corks;  // outlives the trail
   auto trail = audit::Trail::Open(config.audit, keyring.AuditKey(), NowUs);
   if (!trail) {
     // The trail is opened before the store, so it is what a second daemon meets.
     const bool in_use = trail.error().GetCode() == Code::kConflict;
     return Refuse(std::move(trail), in_use ? kAboutInUse : kAboutTrail);
   }
+  (*trail)->CallBackWithin([&corks](const auto& call_back) { corks.Around(call_back); });
   storage::Ledger ledger(keyring, audit::RecorderOf(**trail));
   auto engine = storage::OpenLmdbStore(StoreSettings(config), keyring.Id(), ledger);
   if (!engine) return Refuse(std::move(engine), kAboutStore);
@@ -288,6 +291,7 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   if (!own) return Refuse(std::move(own), kAboutProgram);
   rpc::Server::Settings doors = DoorsOf(config);
   doors.calls = &http.calls;
+  doors.corks = &corks;
   rpc::Methods methods(rules);
   registry_service.AddTo(methods);
   trust_service.AddTo(methods);

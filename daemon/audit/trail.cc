@@ -128,6 +128,7 @@ struct Trail::State {
   std::size_t taken = 0;        // of them, at the front: their lines are with the writer
   std::vector<Entry> waiting;   // the lines of the others
   std::vector<Answer> answers;  // for the completion thread
+  Around around;                // set once
   Deadline completer_looks_at = kNever;  // when it wakes up by itself, for deadlines
   std::size_t unanswered = 0;  // lines that wait, and callbacks that have not returned
   TrailEnd end;
@@ -309,11 +310,19 @@ void Trail::State::Complete() {
     AnswerOverdue(now);
     if (!answers.empty()) {
       given.swap(answers);
+      const bool together = given.size() > 1 && around;
       lock.unlock();
       std::size_t lines = 0;
-      for (Answer& answer : given) {
-        lines += answer.lines;
-        answer.done(std::move(answer.result));
+      const auto call_back = [&] {
+        for (Answer& answer : given) {
+          lines += answer.lines;
+          answer.done(std::move(answer.result));
+        }
+      };
+      if (together) {
+        around(call_back);
+      } else {
+        call_back();
       }
       given.clear();
       lock.lock();
@@ -357,6 +366,11 @@ Result<std::unique_ptr<Trail>> Trail::Open(const std::filesystem::path& folder,
   if (!file) return Fail(std::move(file));
   return std::unique_ptr<Trail>(new Trail(std::make_unique<State>(
       *std::move(file), limits != nullptr ? limits->denial_burst : kDenialBurst)));
+}
+
+void Trail::CallBackWithin(Around around) {
+  const std::lock_guard lock(state_->mutex);
+  state_->around = std::move(around);
 }
 
 // Takes the entries and `done` only where there is no error.

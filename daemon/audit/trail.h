@@ -142,6 +142,11 @@ class Trail {
                                              const crypto::SecretBytes& audit_key, Clock clock,
                                              FileCalls calls = FileCalls::System(),
                                              const TrailLimits* limits = nullptr);
+  /// From here on several callbacks that are due together are called within `around`, which calls
+  /// what it is given, once. At most once; whatever it refers to outlives the trail.
+  using Around = std::function<void(const std::function<void()>& call_back)>;
+  void CallBackWithin(Around around);
+
   /// Writes what waits and calls back, then ends the threads; waits as long as the disk hangs.
   ~Trail();
   Trail(const Trail&) = delete;

@@ -1,6 +1,7 @@
 #include "daemon/rpc/call.h"
 
 #include "daemon/rpc/call_loop.h"
+#include "daemon/rpc/cork.h"
 #include "daemon/rpc/status.h"
 
 namespace oauthvault::rpc {
@@ -72,6 +73,7 @@ bool Call::IsCancelled() const {
 
 void Call::Answer(grpc::ByteBuffer message) noexcept {
   Count("OK");
+  if (Corks::IsInBatch()) Corks::BeforeAnswerTo(context_.peer());
   stream_.WriteAndFinish(message, grpc::WriteOptions(), grpc::Status::OK, &ended_);
 }
 

@@ -158,7 +158,11 @@ Result<std::unique_ptr<Server>> Server::Start(Descriptor tcp, Descriptor unix_so
   if (stock) return server;
   auto opened = server->OpenTcpDoor(
       std::move(tcp), {"door-tcp", WithinDescriptors(settings.max_connections), nullptr,
-                       [state](int fd) { HandOver(state->tcp_acceptor, fd); }, &counters.tcp,
+                       [state, corks = settings.corks](int fd) {
+                         if (corks != nullptr) corks->Add(fd);
+                         HandOver(state->tcp_acceptor, fd);
+                       },
+                       &counters.tcp,
                        settings.max_connections_per_address, settings.max_handshakes,
                        settings.handshake_timeout});
   if (!opened) return Fail(std::move(opened));

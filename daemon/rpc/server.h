@@ -7,6 +7,7 @@
 
 #include "crypto/error.h"
 #include "daemon/metrics/calls.h"
+#include "daemon/rpc/cork.h"
 #include "daemon/rpc/counters.h"
 #include "daemon/rpc/door.h"
 #include "daemon/rpc/methods.h"
@@ -58,6 +59,7 @@ class Server {
     std::uint32_t max_connections_per_address;
     std::uint32_t max_handshakes;
     metrics::Calls* calls = nullptr;  ///< where calls are counted; null: nowhere
+    Corks* corks = nullptr;  ///< for TCP's connections; outlives the server; null: none
     std::size_t receive_memory = kReceiveMemory;  ///< less is for tests
   };
   /// Whom `methods` call, and `tls`, live as long as the server. Errors: Unavailable.

@@ -2,11 +2,13 @@
 
 #include <atomic>
 #include <cerrno>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "tests/daemon/audit/hanging_sync.h"
 #include "tests/daemon/audit/trail_folder.h"
 
 namespace oauthvault::audit {
@@ -87,6 +89,35 @@ TEST_F(TogetherTest, WhatFindsNoPlaceForAll_TakesNone) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().GetCode(), Code::kExhausted);
   EXPECT_EQ(Lines().size(), 1u);
+}
+
+TEST_F(TogetherTest, CallbacksThatAreDueTogetherAreCalledWithinWhatWasAsked) {
+  HangingSync disk;
+  const std::unique_ptr<Trail> trail = OpenTrail(disk.Calls());
+  std::vector<int> called_in;  // of each callback: the number of that call, 0: it was in none
+  int around = 0;
+  bool is_within = false;
+  trail->CallBackWithin([&](const std::function<void()>& call_back) {
+    ++around;
+    is_within = true;
+    call_back();
+    is_within = false;
+  });
+  disk.Hang();
+  std::promise<void> all;
+  const auto record = [&] {
+    trail->Record(RevealOf("id"), [&](Result<Recorded> recorded) {
+      EXPECT_TRUE(recorded);
+      called_in.push_back(is_within ? around : 0);
+      if (called_in.size() == 4) all.set_value();
+    });
+  };
+  record();
+  disk.AwaitSync();
+  for (int i = 0; i < 3; ++i) record();
+  disk.Release();
+  ASSERT_EQ(all.get_future().wait_for(kGenerous), std::future_status::ready);
+  EXPECT_EQ(called_in, (std::vector<int>{0, 1, 1, 1}));
 }
 
 }  // namespace

@@ -14,6 +14,8 @@
 #include <latch>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/daemon/rpc/vault_fixture.h"
 
@@ -314,6 +316,32 @@ TEST(Server, Stop_Twice_IsNoError) {
   EXPECT_TRUE(Ask(vault.Unix()).ok());
   vault.TheServer().Stop(std::chrono::seconds(1));
   vault.TheServer().Stop(std::chrono::seconds(1));
+}
+
+TEST(Server, AnswersOfOneBatchToOneConnectionAreCorked) {
+  Vault vault;
+  vault.Grant("runner/r", kProject, kComponent, {access::Right::kReveal});
+  vault.PutCredentials(kProject, kComponent, "id", "data");
+  const auto channel = vault.Tcp(vault.Issue("runner/r"));
+  ASSERT_TRUE(Reveal(channel, "id").status.ok());
+  EXPECT_EQ(vault.GetCorks().Corked(), 0u);
+  // The first line waits until the others stand behind it: one batch, of which one answer leaves
+  // alone.
+  constexpr std::size_t kOthers = 5;
+  vault.before_write = [&vault, first = true]() mutable {
+    if (!std::exchange(first, false)) return;
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (vault.Trail().GetLag().lines < 1 + kOthers && std::chrono::steady_clock::now() < end) {
+      std::this_thread::yield();
+    }
+  };
+  std::vector<std::future<Revealed>> answers;
+  for (std::size_t i = 0; i < 1 + kOthers; ++i) {
+    answers.push_back(std::async(std::launch::async, [&] { return Reveal(channel, "id"); }));
+  }
+  for (auto& answer : answers) EXPECT_TRUE(answer.get().status.ok());
+  EXPECT_EQ(vault.GetCorks().Corked(), kOthers - 1);
+  vault.before_write = nullptr;
 }
 
 }  // namespace

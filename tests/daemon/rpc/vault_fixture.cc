@@ -174,6 +174,7 @@ struct Vault::Parts {
   std::unique_ptr<AccessRules> rules;
   std::unique_ptr<crypto::Keyring> keyring;
   std::unique_ptr<storage::Store> store;
+  Corks corks;
   std::unique_ptr<audit::Trail> trail;
   std::unique_ptr<storage::Ledger> ledger;
   std::unique_ptr<registry::Grants> grants;
@@ -227,6 +228,7 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
   p.trail = Must(audit::Trail::Open(p.folder.Path() / "audit", p.keyring->AuditKey(),
                                     [now_s] { return now_s() * 1'000'000; }, calls,
                                     &kEveryDenial));
+  p.trail->CallBackWithin([&p](const auto& call_back) { p.corks.Around(call_back); });
   p.ledger = std::make_unique<storage::Ledger>(*p.keyring, audit::RecorderOf(*p.trail));
   p.engine.Rows().SetWitness(p.ledger.get());
   p.store = std::make_unique<storage::Store>(p.engine, *p.keyring);
@@ -310,7 +312,7 @@ Vault::Vault(Settings settings) : parts_(std::make_unique<Parts>()) {
                                 std::move(methods),
                                 {settings.max_connections, settings.handshake_timeout,
                                  settings.max_connections_per_address, settings.max_handshakes,
-                                 &p.calls, settings.receive_memory},
+                                 &p.calls, &p.corks, settings.receive_memory},
                                 p.counters));
 
   AddProject(kProject);
@@ -328,6 +330,7 @@ registry::Identities& Vault::Identities() { return *parts_->identities; }
 std::string Vault::ShownPem() const { return parts_->tls.ShownPem(); }
 registry::Trusts& Vault::Trusts() { return *parts_->trusts; }
 Workers& Vault::CallWorkers() { return *parts_->call_workers; }
+const Corks& Vault::GetCorks() const { return parts_->corks; }
 const Counters& Vault::GetCounters() const { return parts_->counters; }
 std::string Vault::CountedCalls() const {
   metrics::Exposition out;

@@ -123,6 +123,7 @@ class Vault {
   registry::Trusts& Trusts();
   Workers& CallWorkers();
   Server& TheServer();
+  const Corks& GetCorks() const;
   const Counters& GetCounters() const;
   /// As `/metrics` shows them.
   std::string CountedCalls() const;
