@@ -1,6 +1,6 @@
 """Reveal beside the stock echo, etcd, nginx and Redis: the figures that all else is about."""
 from measured import LOAD_CPU, Figure, Rounds, Samples, fdatasync_us, shape
-from servers import Etcd, Nginx, Redis
+from servers import Etcd, Http2Echo, Nginx, Redis
 
 SHAPES = {"1/1": shape(1, 1), "8/4": shape(8, 4), "64/4": shape(64, 4), "64/64": shape(64, 64)}
 
@@ -11,19 +11,23 @@ def measure(bench, daemon, echo):
     authority = bench.authority
     with Etcd(bench.folder / "etcd", authority, bench.load, daemon.count) as etcd, \
             Nginx(bench.folder / "nginx", authority) as nginx, \
-            Redis(bench.folder / "redis", authority) as redis:
-        beside_others(bench, daemon, echo, etcd, nginx, redis)
+            Redis(bench.folder / "redis", authority) as redis, \
+            Http2Echo(bench.folder / "http2", bench.programs / "http2_echo", authority,
+                      daemon.requests, echo.reply_bytes) as http2:
+        beside_others(bench, daemon, echo, etcd, nginx, redis, http2)
     nobody_pinned(bench, daemon, echo)
 
 
-def beside_others(bench, daemon, echo, etcd, nginx, redis):
-    everybody = (daemon, echo, etcd, nginx, redis)
+def beside_others(bench, daemon, echo, etcd, nginx, redis, http2):
+    everybody = (daemon, echo, etcd, nginx, redis, http2)
     bench.part("reveal beside the stock echo, etcd, nginx and Redis; server and load pinned apart")
     bench.apart(*everybody)
     rounds = Rounds(bench.load)
     cells = both_at_each_shape(daemon, echo)
     for server in (etcd, nginx):
         cells[server.name, "64/4"] = server, SHAPES["64/4"]
+    for name in ("8/4", "64/4", "64/64"):
+        cells[http2.name, name] = http2, SHAPES[name]
     line_bytes = line_size(daemon)
     syncs, gets = [], []
     for _ in range(bench.many_rounds):
@@ -33,6 +37,10 @@ def beside_others(bench, daemon, echo, etcd, nginx, redis):
     bench.together(*everybody)
     tell_each(bench, rounds, "apart")
     tell_others(bench, rounds, Samples(gets))
+    for name in ("8/4", "64/4", "64/64"):
+        bench.tell(Figure(f"http2_cpu_over_echo_{name}", "an echo by nghttp2 / stock echo, server "
+                          f"CPU at {name}", rounds.of((http2.name, name), "server_cpu_us").over(
+                              rounds.of(("echo", name), "server_cpu_us"))))
     tell_ratios(bench, rounds, Samples(syncs))
 
 

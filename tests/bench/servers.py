@@ -168,14 +168,17 @@ class Server:
 class Echo(Server):
     """The stock echo (echo_server.cc)."""
     name = "echo"
+    serves_unix = True
 
     def __init__(self, folder, program, authority, requests, reply_bytes):
         super().__init__(folder)
         self.socket = folder / "socket"
+        self.reply_bytes = reply_bytes
+        sockets = [self.socket] if self.serves_unix else []
         with open(folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [program, str(reply_bytes - ECHO_HEAD), authority.server_cert,
-                 authority.server_key, authority.ca, self.socket],
+                 authority.server_key, authority.ca, *sockets],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         line = self.process.stdout.readline()
         if not line.startswith("listening "):
@@ -185,6 +188,12 @@ class Echo(Server):
         self.arguments = [*call, "--address", f"127.0.0.1:{self.port}", "--ca", authority.ca,
                           "--cert", authority.client_cert, "--key", authority.client_key]
         self.unix_arguments = [*call, "--unix", self.socket]
+
+
+class Http2Echo(Echo):
+    """The same without gRPC (http2_echo.cc)."""
+    name = "http2"
+    serves_unix = False
 
 
 class Etcd(Server):
