@@ -2,15 +2,15 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <cstring>
+
+#include "crypto/no_echo.h"
 
 namespace oauthvault::client {
 namespace {
@@ -29,49 +29,6 @@ class Opened {
 
  private:
   int descriptor_;
-};
-
-/// The terminal as it was; a signal's action puts it back, too.
-termios loud;
-
-/// What ends the program while a person types.
-constexpr std::array<int, 4> kDeadly = {SIGINT, SIGTERM, SIGQUIT, SIGHUP};
-
-/// Puts the terminal back and lets the signal do what it does. Both calls may be made here
-/// (POSIX, signal-safety).
-void PutBackAndDie(int signal) {
-  ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &loud);
-  ::raise(signal);
-}
-
-/// Turns the terminal's echo off for as long as it lives. One at a time.
-class NoEcho {
- public:
-  NoEcho() {
-    ::tcgetattr(STDIN_FILENO, &loud);
-    struct sigaction action {};
-    action.sa_handler = PutBackAndDie;
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    for (std::size_t i = 0; i < kDeadly.size(); ++i) {
-      ::sigaction(kDeadly[i], nullptr, &before_[i]);
-      if (before_[i].sa_handler != SIG_IGN) ::sigaction(kDeadly[i], &action, nullptr);
-    }
-    termios silent = loud;
-    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    silent.c_lflag |= ECHONL;
-    // A shell that takes over turns echo on, and it would stay on afterwards.
-    silent.c_cc[VSUSP] = _POSIX_VDISABLE;
-    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-  }
-  ~NoEcho() {
-    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &loud);
-    for (std::size_t i = 0; i < kDeadly.size(); ++i) ::sigaction(kDeadly[i], &before_[i], nullptr);
-  }
-  NoEcho(const NoEcho&) = delete;
-  NoEcho& operator=(const NoEcho&) = delete;
-
- private:
-  std::array<struct sigaction, kDeadly.size()> before_{};
 };
 
 void Prompt(std::string_view question) {
@@ -95,7 +52,7 @@ Outcome<crypto::SecretBytes> Ask(const Wanted& wanted) {
                                       "standard input with " + std::string(wanted.option) +
                                       " FILE or -");
   }
-  const NoEcho silent;
+  const crypto::NoEcho silent;
   Prompt(wanted.what);
   // The terminal hands over one line at a time, and cuts it at its own limit of 4,096 bytes.
   crypto::SecretBytes line(kMaxSecretLineSize);
@@ -181,7 +138,7 @@ struct SecretLines::Source {
   Wanted wanted;
   std::string named;
   /// Set when a person is asked.
-  std::optional<NoEcho> silent;
+  std::optional<crypto::NoEcho> silent;
   /// What was read and not given out yet: `size` bytes. A line, its end, and one byte more.
   crypto::SecretBytes read{kMaxSecretLineSize + 3};
   std::size_t size = 0;

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,6 +11,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "crypto/descriptor.h"
+#include "crypto/no_echo.h"
 #include "crypto/slots.h"
 #include "crypto/unlocker.h"
 #include "daemon/audit/checkpoint.h"
@@ -61,32 +62,37 @@ constexpr char kAboutBackup[] = "name the folder of a finished backup of this va
 
 constexpr std::size_t kMaxSecretLine = 4096;
 
-// One line from standard input, without echo where that is a terminal; empty at its end.
-crypto::SecretBytes ReadSecretLine(const char* prompt) {
-  termios shown{};
-  const bool terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
-  if (terminal) {
-    std::fprintf(stderr, "%s: ", prompt);
-    termios hidden = shown;
-    hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+// Secrets from standard input, a line each. A terminal shows nothing as long as this lives, so that
+// shares which were pasted at once do not show between two questions.
+class SecretLines {
+ public:
+  SecretLines() {
+    if (isatty(STDIN_FILENO) == 1) silent_.emplace();
   }
-  crypto::SecretBytes line(kMaxSecretLine);
-  const std::size_t size = line.Fill([](std::span<std::uint8_t> bytes) {
-    std::size_t taken = 0;
-    while (taken < bytes.size() && read(STDIN_FILENO, &bytes[taken], 1) == 1 &&
-           bytes[taken] != '\n') {
-      ++taken;
-    }
-    return taken;
-  });
-  line.Truncate(size);
-  if (terminal) {
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-    std::fputc('\n', stderr);
+  bool AtTerminal() const { return silent_.has_value(); }
+
+  // The next line; empty at the input's end. A person is asked for it.
+  crypto::SecretBytes Next(const char* question) const {
+    if (silent_) std::fprintf(stderr, "%s: ", question);
+    crypto::SecretBytes line(kMaxSecretLine);
+    bool ended = false;
+    const std::size_t size = line.Fill([&ended](std::span<std::uint8_t> bytes) {
+      std::size_t taken = 0;
+      while (taken < bytes.size()) {
+        ended = read(STDIN_FILENO, &bytes[taken], 1) != 1;
+        if (ended || bytes[taken] == '\n') break;
+        ++taken;
+      }
+      return taken;
+    });
+    line.Truncate(size);
+    if (silent_ && ended) std::fputc('\n', stderr);
+    return line;
   }
-  return line;
-}
+
+ private:
+  std::optional<crypto::NoEcho> silent_;
+};
 
 Result<void> MakeFolders(const std::filesystem::path& folder) {
   std::error_code error;
@@ -113,9 +119,9 @@ Result<crypto::NewSlot> WantedSlot(const Invocation& invocation) {
   wanted.label = invocation.slot == "key_file" ? "key file" : invocation.slot;
   if (invocation.slot == "passphrase") {
     wanted.kind = crypto::SlotKind::kPassphrase;
-    wanted.passphrase = ReadSecretLine("new passphrase");
-    if (isatty(STDIN_FILENO) == 1 &&
-        !wanted.passphrase.Equals(ReadSecretLine("the same once more"))) {
+    const SecretLines lines;
+    wanted.passphrase = lines.Next("new passphrase");
+    if (lines.AtTerminal() && !wanted.passphrase.Equals(lines.Next("the same once more"))) {
       return Fail(Code::kInvalid, "the two passphrases differ");
     }
   } else if (invocation.slot == "shares") {
@@ -259,8 +265,9 @@ std::expected<std::unique_ptr<crypto::Keyring>, Refusal> OpenKeys(
   }
   auto unlocker = crypto::Unlocker::Read(keys_file);
   if (!unlocker) return Refuse(std::move(unlocker), kAboutKeys);
+  const SecretLines lines;
   for (;;) {
-    const crypto::SecretBytes line = ReadSecretLine("a key file's line, a share or a passphrase");
+    const crypto::SecretBytes line = lines.Next("a key file's line, a share or a passphrase");
     if (line.Empty()) {
       return Refuse(Result<void>(Fail(Code::kSealed, "nothing that was brought opens the vault")),
                     kAboutSecret);
