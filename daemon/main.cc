@@ -1,5 +1,6 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdint>
@@ -28,6 +29,7 @@
 #include "daemon/liveness.h"
 #include "daemon/notify.h"
 #include "daemon/offline.h"
+#include "daemon/owner.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
 #include "daemon/registry/tokens.h"
@@ -107,6 +109,9 @@ constexpr char kAboutThreads[] =
 constexpr char kAboutCertificate[] =
     "names takes DNS names and IP addresses; tls.certificate_folder must exist and be the "
     "daemon's to write to";
+constexpr char kAboutOwner[] =
+    "run it as that owner, who is the daemon's user: `runuser -u oauthvault -- oauthvaultd ..`; a "
+    "key that only root may read comes on standard input: `.. < /etc/oauthvault/key`";
 constexpr char kAboutLocking[] =
     "raise the limit on locked memory (LimitMEMLOCK=64M, ulimit -l), or accept with "
     "--allow-unlocked that keys may be written to swap";
@@ -474,6 +479,11 @@ int Run(int argc, char** argv) {
   StartLog(config.log_level);
   if (auto ready = crypto::Prepare(); !ready) {
     return Tell({std::move(ready.error()), kAboutProgram});
+  }
+  const bool only_reads = invocation->command == Command::kVerifyAudit ||
+                          invocation->command == Command::kCheckChild;
+  if (auto own = ExpectOwner(config, geteuid()); !own && !only_reads) {
+    return Tell({std::move(own.error()), kAboutOwner});
   }
   // The offline commands are over in a moment; the daemon keeps its keys for months.
   const bool must_lock = invocation->command == Command::kServe && !config.allow_unlocked;

@@ -28,14 +28,6 @@ constexpr char kTokenCanary[] = "canary-api-token-7a44";
 
 json Parsed(const std::string& text) { return json::parse(text, nullptr, false); }
 
-void GiveToNobody(const Place& place) {
-  if (geteuid() != 0) return;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(place.Folder())) {
-    ASSERT_EQ(lchown(entry.path().c_str(), kNobody, kNobody), 0);
-  }
-  ASSERT_EQ(chown(place.Folder().c_str(), kNobody, kNobody), 0);
-}
-
 // 0 when a process of the same non-root user may open the file, else errno.
 int OpenedByNobody(const std::string& file) {
   const pid_t child = fork();
@@ -217,7 +209,7 @@ TEST(Leaks, AHostileEnvironmentMakesNoLibraryWriteOrPrint) {
 TEST(Leaks, NoCoreIsWrittenAndTheSameUserCannotReadTheMemory) {
   Place place;
   place.Init();
-  GiveToNobody(place);
+  GiveToNobody(place.Folder());
   place.Serve({.user = User::kNobody, .unlimited_core = true});
   const std::string process = "/proc/" + std::to_string(place.Server().Id());
   struct stat status {};
@@ -244,7 +236,7 @@ TEST(Leaks, NoCoreIsWrittenAndTheSameUserCannotReadTheMemory) {
 // The control of the test above: what that test asks of the daemon is not so of any program.
 TEST(Leaks, TheMemoryOfAnotherProgramOfThatUserCanBeOpened) {
   Place place;
-  GiveToNobody(place);
+  GiveToNobody(place.Folder());
   Program sleeper("/bin/sleep", {"60"}, place.Folder(), {.user = User::kNobody});
   const std::string process = "/proc/" + std::to_string(sleeper.Id());
   EXPECT_TRUE(Await([&] { return OpenedByNobody(process + "/mem") == 0; }));

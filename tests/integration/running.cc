@@ -156,6 +156,14 @@ void WriteTo(const std::filesystem::path& path, const std::string& content) {
       path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
+void GiveToNobody(const std::filesystem::path& folder) {
+  if (geteuid() != 0) return;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    ASSERT_EQ(lchown(entry.path().c_str(), kNobody, kNobody), 0);
+  }
+  ASSERT_EQ(chown(folder.c_str(), kNobody, kNobody), 0);
+}
+
 std::map<std::string, std::string> Files(const std::filesystem::path& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {

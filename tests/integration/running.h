@@ -78,6 +78,9 @@ std::string ContentOf(const std::filesystem::path& path);
 /// Writes a file of mode 0600.
 void WriteTo(const std::filesystem::path& path, const std::string& content);
 
+/// Where the tests run as root: gives a folder and all that is in it to kNobody.
+void GiveToNobody(const std::filesystem::path& folder);
+
 /// Every regular file below `folder` with its content.
 std::map<std::string, std::string> Files(const std::filesystem::path& folder);
 

@@ -92,10 +92,7 @@ TEST_F(Refusal, OfAKeyFileThatOthersMayRead) {
 TEST_F(Refusal, OfAKeyFileThatTheDaemonMayNotRead) {
   place_.Init();
   if (geteuid() == 0) {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(place_.Folder())) {
-      ASSERT_EQ(lchown(entry.path().c_str(), 65534, 65534), 0);
-    }
-    ASSERT_EQ(chown(place_.Folder().c_str(), 65534, 65534), 0);
+    GiveToNobody(place_.Folder());
     ASSERT_EQ(chown(place_.At("key").c_str(), 0, 0), 0);
   } else {
     ASSERT_EQ(chmod(place_.At("key").c_str(), 0), 0);
@@ -103,6 +100,49 @@ TEST_F(Refusal, OfAKeyFileThatTheDaemonMayNotRead) {
   const Ended ended = place_.Daemon({}, {.user = User::kNobody});
   EXPECT_EQ(ended.exit_code, 1) << ended.err;
   EXPECT_NE(ended.err.find("belongs to the daemon's user"), std::string::npos) << ended.err;
+}
+
+TEST_F(Refusal, OfRootWhereTheVaultIsAnotherUsers) {
+  place_.Init();
+  place_.Serve();
+  ASSERT_EQ(place_.Cli({"backup", place_.At("backup").string()}).exit_code, 0);
+  ASSERT_EQ(place_.Stop().exit_code, 0);
+  std::filesystem::remove(place_.At("state/store/lock.mdb"));
+  GiveToNobody(place_.Folder());
+  const std::string key = ContentOf(place_.At("key"));
+  const std::string new_key = place_.At("new-key").string();
+  const std::vector<std::vector<std::string>> verbs = {
+      {}, {"fsck"}, {"recover", "--out", new_key},
+      {"restore", place_.At("backup").string(), "--reason", "a drill"}};
+  if (geteuid() == 0) {
+    for (const auto& words : verbs) {
+      ExpectRefused(1, "root would leave files", "runuser -u oauthvault -- oauthvaultd", words);
+      EXPECT_FALSE(std::filesystem::exists(place_.At("state/store/lock.mdb")));
+    }
+    // This one only reads.
+    EXPECT_EQ(place_.Daemon({"verify-audit"}).exit_code, 0);
+  }
+  // The owner does all of it, with a key that comes on standard input.
+  const Start as_owner{.input = key, .user = User::kNobody};
+  for (auto words : verbs) {
+    if (words.empty()) continue;
+    words.insert(words.end(), {"--key-file", "credential:key"});
+    const Ended done = place_.Daemon(words, as_owner);
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+  }
+  place_.Serve({.user = User::kNobody});
+}
+
+TEST_F(Refusal, OfRootWhereInitWouldGoIntoFoldersOfAnotherUser) {
+  if (geteuid() != 0) return;
+  std::filesystem::create_directory(place_.At("state"));
+  GiveToNobody(place_.At("state"));
+  ExpectRefused(1, "root would leave files", "runuser -u oauthvault", {"init"});
+  EXPECT_FALSE(std::filesystem::exists(place_.At("audit")));
+  // The trail may have a folder elsewhere.
+  std::filesystem::rename(place_.At("state"), place_.At("audit"));
+  ExpectRefused(1, "root would leave files", place_.At("audit").string(), {"init"});
+  EXPECT_FALSE(std::filesystem::exists(place_.At("state")));
 }
 
 TEST_F(Refusal, OfAKeyFileOfGarbage) {
