@@ -96,6 +96,9 @@ constexpr std::chrono::milliseconds kStopGrace{500};
 // What the program ends with where store and trail do not belong together: EX_CONFIG, which
 // systemd's RestartPreventExitStatus can name.
 constexpr int kExitPutBack = 78;
+// The same where something of the vault is damaged: EX_DATAERR. No restart mends that, and each
+// would check the whole store again.
+constexpr int kExitDamaged = 65;
 // Sealing waits this long for calls under way; then they are cancelled, and have so long to end.
 constexpr std::chrono::milliseconds kSealPatience{500};
 constexpr std::chrono::milliseconds kSealGrace{1500};
@@ -494,7 +497,9 @@ int Run(int argc, char** argv) {
   if (invocation->command == Command::kServe) {
     const std::vector<std::string> words(argv, argv + argc);
     auto served = Serve(*invocation, [&words] { BecomeSealed(words); });
-    return served ? 0 : Tell(served.error());
+    if (served) return 0;
+    if (served.error().error.GetCode() == Code::kCorrupt) served.error().exit_code = kExitDamaged;
+    return Tell(served.error());
   }
   auto done = RunOffline(*invocation);
   return done ? *done : Tell(done.error());

@@ -9,7 +9,7 @@ import sys
 
 import vault
 
-REFUSES = {1, 2, 78}
+REFUSES = {1, 2, 65, 78}
 
 
 def flip_files(options, report):

@@ -2,7 +2,7 @@
 
 Rounds of writes; after each, an older copy of the data file takes the newer one's place, or a bit
 of the number of a meta page is flipped, which is how LMDB falls back by one commit without a word.
-The daemon must refuse with exit code 78 (put back), or with 2 where its check finds damage; a flip
+The daemon must refuse with exit code 78 (put back), or with 65 where its check finds damage; a flip
 that changes nothing must leave everything as it was.
 """
 import shutil
@@ -11,7 +11,7 @@ import sys
 import vault
 
 PUT_BACK = 78
-DAMAGED = 2
+DAMAGED = 65
 META_PAGES = 2
 PAGE = 4096
 # In LMDB 0.9's meta page: the header (16), magic, version, address, map size, two databases of 48

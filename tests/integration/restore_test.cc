@@ -411,7 +411,7 @@ TEST_F(Restore, FsckReadsAllRowsOfflineAndBesideADaemon) {
   EXPECT_NE(damaged.err.find(": row "), std::string::npos) << damaged.err;
   // It is not served, unless somebody says so; then what is whole is.
   const Ended refused = place_.Daemon({});
-  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_EQ(refused.exit_code, 65);
   EXPECT_NE(refused.err.find("--fsck behind"), std::string::npos) << refused.err;
   ASSERT_TRUE(place_.ServeUntil(" serving tcp=", {"--fsck", "behind"}));
   EXPECT_EQ(place_.Reveal("main"), "old");

@@ -194,10 +194,10 @@ TEST_F(Refusal, OfACorruptKeysFile) {
     std::string bad = whole;
     bad[at] = static_cast<char>(bad[at] ^ 1);
     WriteTo(place_.At("state/keys"), bad);
-    ExpectRefused(2, "oauthvaultd: ", "put the file back from a backup");
+    ExpectRefused(65, "oauthvaultd: ", "put the file back from a backup");
   }
   WriteTo(place_.At("state/keys"), whole.substr(0, whole.size() / 2));
-  ExpectRefused(2, "oauthvaultd: ", "put the file back from a backup");
+  ExpectRefused(65, "oauthvaultd: ", "put the file back from a backup");
 }
 
 TEST_F(Refusal, OfATrailWhoseLastLineWasChanged) {
@@ -207,7 +207,8 @@ TEST_F(Refusal, OfATrailWhoseLastLineWasChanged) {
   ASSERT_NE(at, std::string::npos);
   trail.replace(at, 7, "another");
   WriteTo(place_.At("audit/audit.jsonl"), trail);
-  ExpectRefused(2, "the last line of the audit trail does not verify", "Keep the file as evidence");
+  ExpectRefused(65, "the last line of the audit trail does not verify",
+                "Keep the file as evidence");
   const Ended verified = place_.Daemon({"verify-audit"});
   EXPECT_EQ(verified.exit_code, 2);
   EXPECT_NE(verified.out.find("NOT whole"), std::string::npos);

@@ -1,0 +1,37 @@
+// deploy/systemd/oauthvaultd.service beside what the daemon does.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+
+namespace oauthvault {
+namespace {
+
+std::string ContentOf(const std::string& name) {
+  std::ifstream file(OAUTHVAULT_SOURCE_DIR "/" + name);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// What stands behind `name=` in the unit; empty where that is not there.
+std::string Setting(const std::string& name) {
+  std::istringstream unit(ContentOf("deploy/systemd/oauthvaultd.service"));
+  for (std::string line; std::getline(unit, line);) {
+    if (line.starts_with(name + "=")) return line.substr(name.size() + 1);
+  }
+  return {};
+}
+
+TEST(SystemdUnit, DoesNotRestartWhatNoRestartMends) {
+  std::istringstream words(Setting("RestartPreventExitStatus"));
+  std::set<int> codes;
+  for (int code = 0; words >> code;) codes.insert(code);
+  // The operator has to mend something; something is damaged; store and trail do not fit.
+  EXPECT_EQ(codes, (std::set<int>{1, 65, 78}));
+}
+
+}  // namespace
+}  // namespace oauthvault
