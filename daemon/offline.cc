@@ -287,7 +287,7 @@ std::expected<std::unique_ptr<crypto::Keyring>, Refusal> OpenKeys(
   return std::move(*keyring);
 }
 
-// `oauthvaultd fsck`: 0 whole, 1 damaged rows, 2 unusable.
+// `oauthvaultd fsck`: 0 when every row verifies, 2 when one does not.
 std::expected<int, Refusal> Fsck(const Invocation& invocation) {
   const Config& config = invocation.config;
   auto keyring = OpenKeys(config.KeysFile(), config);
@@ -307,7 +307,7 @@ std::expected<int, Refusal> Fsck(const Invocation& invocation) {
               checked->verdict == Verdict::kWhole     ? "every row verifies"
               : checked->verdict == Verdict::kDamaged ? "DAMAGED rows"
                                                       : "NOT usable");
-  return checked->verdict == Verdict::kWhole ? 0 : checked->verdict == Verdict::kDamaged ? 1 : 2;
+  return checked->verdict == Verdict::kWhole ? 0 : 2;
 }
 
 // Keeps a daemon, and another command of this kind, from using a vault meanwhile. A sealed daemon

@@ -406,7 +406,7 @@ TEST_F(Restore, FsckReadsAllRowsOfflineAndBesideADaemon) {
   ASSERT_GT(hurt, 0U);
   WriteTo(place_.At("state/store/data.mdb"), data);
   const Ended damaged = place_.Daemon({"fsck"});
-  EXPECT_EQ(damaged.exit_code, 1) << damaged.out << damaged.err;
+  EXPECT_EQ(damaged.exit_code, 2) << damaged.out << damaged.err;
   EXPECT_NE(damaged.out.find("DAMAGED"), std::string::npos) << damaged.out;
   EXPECT_NE(damaged.err.find(": row "), std::string::npos) << damaged.err;
   // It is not served, unless somebody says so; then what is whole is.
