@@ -96,7 +96,9 @@ Result<void> MakeFolder(const std::filesystem::path& folder) {
     return Fail(Code::kConflict, "something is at the folder's place already",
                 Subject::Path(folder.string()));
   }
-  return Fail(Code::kUnavailable, "the folder cannot be made; does its parent exist?",
+  return Fail(Code::kUnavailable,
+              "the folder cannot be made: its parent must exist and be the daemon's to write to "
+              "(under systemd see ReadWritePaths= of the unit)",
               Subject::Path(folder.string()));
 }
 

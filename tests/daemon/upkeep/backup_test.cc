@@ -91,6 +91,13 @@ TEST_F(BackupTest, IsNotMadeWhereSomethingStands) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_));
 }
 
+TEST_F(BackupTest, SaysWhatAFolderNeedsThatCannotBeMade) {
+  const auto made = Make(folder_ / "monday");
+  EXPECT_EQ(fakes::CodeOf(made), "UNAVAILABLE");
+  EXPECT_NE(made.error().Message().find("parent must exist"), std::string::npos);
+  EXPECT_NE(made.error().Message().find("ReadWritePaths="), std::string::npos);
+}
+
 TEST_F(BackupTest, TakesThePlaceOfOneThatWasInterrupted) {
   std::filesystem::create_directories(part_ / "store");
   std::ofstream(part_ / "store" / "data.mdb") << "half";
