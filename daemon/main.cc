@@ -108,7 +108,7 @@ constexpr char kAboutListen[] =
 constexpr char kAboutHttp[] =
     "correct [http] listen, certificate and key; plain HTTP is for loopback only";
 constexpr char kAboutThreads[] =
-    "raise the limit on threads (TasksMax=256, ulimit -u) or the machine's own";
+    "raise the limit on threads (TasksMax=512, ulimit -u) or the machine's own";
 constexpr char kAboutCertificate[] =
     "names takes DNS names and IP addresses; tls.certificate_folder must exist and be the "
     "daemon's to write to";

@@ -6,6 +6,8 @@
 #include <sstream>
 #include <string>
 
+#include "daemon/config.h"
+
 namespace oauthvault {
 namespace {
 
@@ -31,6 +33,17 @@ TEST(SystemdUnit, DoesNotRestartWhatNoRestartMends) {
   for (int code = 0; words >> code;) codes.insert(code);
   // The operator has to mend something; something is damaged; store and trail do not fit.
   EXPECT_EQ(codes, (std::set<int>{1, 65, 78}));
+}
+
+TEST(SystemdUnit, HasRoomForTheThreadsOfTheDefaults) {
+  // All but those of HTTP's connections, and a process that checks the store.
+  constexpr unsigned long kOthers = 128;
+  const std::string tasks = Setting("TasksMax");
+  ASSERT_FALSE(tasks.empty());
+  EXPECT_GE(std::stoul(tasks), Config{}.http.max_connections + kOthers);
+  // The advice of a daemon that may not run enough of them.
+  EXPECT_NE(ContentOf("daemon/main.cc").find("(TasksMax=" + tasks + ", ulimit -u)"),
+            std::string::npos);
 }
 
 }  // namespace

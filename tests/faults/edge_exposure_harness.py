@@ -12,7 +12,7 @@ UNIT = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "systemd" / "oau
 MOST = 1.0
 # What the daemon needs of systemd beside the sandbox.
 NEEDED = ("Type=notify", "WatchdogSec=20", "Restart=on-failure", "LoadCredential=key:",
-          "LimitCORE=0", "LimitMEMLOCK=64M", "MemorySwapMax=0", "TasksMax=256")
+          "LimitCORE=0", "LimitMEMLOCK=64M", "MemorySwapMax=0", "TasksMax=512")
 
 
 def exposure(unit):
