@@ -15,29 +15,11 @@
 namespace oauthvault::client {
 namespace {
 
-constexpr int kUserError = 1;
-constexpr int kApplicationError = 2;
 constexpr double kMaxTimeoutSeconds = 3600;
-
-int ExitOf(Code code) {
-  switch (code) {
-    case Code::kNotFound:
-    case Code::kUnauthenticated:
-    case Code::kDenied:
-    case Code::kInvalid:
-    case Code::kConflict:
-    case Code::kStale: return kUserError;
-    case Code::kCorrupt:
-    case Code::kSealed:
-    case Code::kUnavailable:
-    case Code::kExhausted: return kApplicationError;
-  }
-  return kApplicationError;
-}
 
 int Fail(const Failure& failure, Style style) {
   std::fputs(RenderFailure(failure, style).c_str(), stderr);
-  return ExitOf(failure.code);
+  return ExitCodeOf(failure.code);
 }
 
 /// Where the vault is: what the command line says goes before the environment. A place (and

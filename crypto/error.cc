@@ -18,6 +18,22 @@ std::string_view NameOf(Code code) {
   __builtin_unreachable();
 }
 
+int ExitCodeOf(Code code) {
+  switch (code) {
+    case Code::kNotFound:
+    case Code::kUnauthenticated:
+    case Code::kDenied:
+    case Code::kInvalid:
+    case Code::kConflict:
+    case Code::kStale: return 1;
+    case Code::kCorrupt:
+    case Code::kSealed:
+    case Code::kUnavailable:
+    case Code::kExhausted: return 2;
+  }
+  __builtin_unreachable();
+}
+
 std::string Error::Message() const {
   std::string message(text_.View());
   if (!subject_.Str().empty()) {

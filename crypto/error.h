@@ -25,6 +25,10 @@ enum class Code : std::uint8_t {
 /// The code's name in the words of the interface ("NOT_FOUND", ..): stable, for machines.
 std::string_view NameOf(Code code);
 
+/// What a program ends with. 1: whoever called it can mend it; 2: the machine or the vault is at
+/// fault.
+int ExitCodeOf(Code code);
+
 /// The fixed text of an error. Only a literal can make one, so that no error can carry a secret.
 class Text {
  public:

@@ -549,22 +549,6 @@ std::expected<int, Refusal> VerifyAudit(const Invocation& invocation) {
 
 }  // namespace
 
-int ExitCodeOf(Code code) {
-  switch (code) {
-    case Code::kNotFound:
-    case Code::kUnauthenticated:
-    case Code::kDenied:
-    case Code::kInvalid:
-    case Code::kConflict:
-    case Code::kStale: return 1;
-    case Code::kCorrupt:
-    case Code::kSealed:
-    case Code::kUnavailable:
-    case Code::kExhausted: return 2;
-  }
-  __builtin_unreachable();
-}
-
 std::int64_t NowUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::system_clock::now().time_since_epoch())

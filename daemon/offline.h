@@ -11,9 +11,6 @@
 
 namespace oauthvault {
 
-/// 1: the operator can mend it; 2: the machine or the vault is at fault.
-int ExitCodeOf(Code code);
-
 /// Why a command is not done, and what its operator can do about it.
 struct Refusal {
   Error error;

@@ -27,6 +27,17 @@ TEST(Error, NameOf_GivesEveryCodeItsOwnName) {
   EXPECT_TRUE(names.contains("EXHAUSTED"));
 }
 
+TEST(Error, ExitCodeOf_IsOneWhereTheCallerCanMendIt_AndElseTwo) {
+  for (const Code code : {Code::kNotFound, Code::kUnauthenticated, Code::kDenied, Code::kInvalid,
+                          Code::kConflict, Code::kStale}) {
+    EXPECT_EQ(ExitCodeOf(code), 1) << NameOf(code);
+  }
+  for (const Code code :
+       {Code::kCorrupt, Code::kSealed, Code::kUnavailable, Code::kExhausted}) {
+    EXPECT_EQ(ExitCodeOf(code), 2) << NameOf(code);
+  }
+}
+
 TEST(Error, Message_IsTheTextAlone_WithoutASubject) {
   EXPECT_EQ(Error(Code::kDenied, "test: no").Message(), "test: no");
 }
