@@ -19,6 +19,7 @@
 #include "crypto/keyring.h"
 #include "crypto/locked_memory.h"
 #include "daemon/audit/trail.h"
+#include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/custody/changes.h"
 #include "daemon/ending.h"
@@ -29,7 +30,9 @@
 #include "daemon/liveness.h"
 #include "daemon/notify.h"
 #include "daemon/offline.h"
+#include "daemon/opening.h"
 #include "daemon/owner.h"
+#include "daemon/refusal.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
 #include "daemon/registry/tokens.h"
@@ -93,12 +96,6 @@ constexpr std::size_t kThreadsNeeded = 64;
 // Beyond the configured time at the end: for calls that were cancelled to notice it.
 constexpr std::chrono::milliseconds kStopGrace{500};
 
-// What the program ends with where store and trail do not belong together: EX_CONFIG, which
-// systemd's RestartPreventExitStatus can name.
-constexpr int kExitPutBack = 78;
-// The same where something of the vault is damaged: EX_DATAERR. No restart mends that, and each
-// would check the whole store again.
-constexpr int kExitDamaged = 65;
 // Sealing waits this long for calls under way; then they are cancelled, and have so long to end.
 constexpr std::chrono::milliseconds kSealPatience{500};
 constexpr std::chrono::milliseconds kSealGrace{1500};

@@ -7,7 +7,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -28,6 +27,8 @@
 #include "daemon/audit/segments.h"
 #include "daemon/audit/trail.h"
 #include "daemon/audit/verification.h"
+#include "daemon/clock.h"
+#include "daemon/opening.h"
 #include "daemon/registry/identities.h"
 #include "daemon/upkeep/anchor.h"
 #include "daemon/upkeep/check.h"
@@ -548,32 +549,6 @@ std::expected<int, Refusal> VerifyAudit(const Invocation& invocation) {
 }
 
 }  // namespace
-
-std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t NowS() { return NowUs() / 1'000'000; }
-
-storage::LmdbSettings StoreSettings(const Config& config) {
-  storage::LmdbSettings settings;
-  settings.folder = config.StoreFolder();
-  settings.map_size_bytes = config.store.map_size_mib << 20;
-  return settings;
-}
-
-std::expected<std::unique_ptr<crypto::Keyring>, Refusal> UnlockByKeyFile(const Config& config) {
-  const std::filesystem::path key_file = config.KeyFile();
-  std::error_code ignored;
-  if (key_file.empty() || !std::filesystem::exists(key_file, ignored)) return nullptr;
-  auto secret = crypto::ReadKeyFile(key_file);
-  if (!secret) return Refuse(std::move(secret), kAboutKeyFile);
-  auto keyring = crypto::Keyring::Unlock(config.KeysFile(), *secret);
-  if (!keyring) return Refuse(std::move(keyring), kAboutKeys);
-  return std::move(*keyring);
-}
 
 std::expected<int, Refusal> RunOffline(const Invocation& invocation) {
   switch (invocation.command) {

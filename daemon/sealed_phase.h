@@ -8,7 +8,8 @@
 #include "crypto/keyring.h"
 #include "daemon/config.h"
 #include "daemon/notify.h"
-#include "daemon/offline.h"
+#include "daemon/opening.h"
+#include "daemon/refusal.h"
 #include "daemon/rpc/counters.h"
 #include "daemon/rpc/door.h"
 #include "daemon/rpc/server.h"
@@ -31,12 +32,6 @@ Result<Listeners> Duplicate(const Listeners& listeners);
 
 /// The limits of both doors.
 rpc::Server::Settings DoorsOf(const Config& config);
-
-/// A vault that was opened, and by what.
-struct Opening {
-  std::unique_ptr<crypto::Keyring> keyring;  ///< null: the daemon was told to end
-  std::string how;                           ///< for the trail
-};
 
 /// Sealed: answers status and unseal on the unix socket until the vault is opened.
 std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listeners& listeners,

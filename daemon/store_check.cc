@@ -4,7 +4,9 @@
 
 #include <utility>
 
+#include "daemon/clock.h"
 #include "daemon/ending.h"
+#include "daemon/opening.h"
 #include "storage/lmdb/lmdb_engine.h"
 #include "storage/tables/ledger.h"
 

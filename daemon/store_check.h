@@ -7,7 +7,7 @@
 
 #include "crypto/keyring.h"
 #include "daemon/config.h"
-#include "daemon/offline.h"
+#include "daemon/refusal.h"
 #include "daemon/upkeep/check.h"
 
 namespace oauthvault {

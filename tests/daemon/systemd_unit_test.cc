@@ -7,6 +7,7 @@
 #include <string>
 
 #include "daemon/config.h"
+#include "daemon/refusal.h"
 
 namespace oauthvault {
 namespace {
@@ -31,8 +32,8 @@ TEST(SystemdUnit, DoesNotRestartWhatNoRestartMends) {
   std::istringstream words(Setting("RestartPreventExitStatus"));
   std::set<int> codes;
   for (int code = 0; words >> code;) codes.insert(code);
-  // The operator has to mend something; something is damaged; store and trail do not fit.
-  EXPECT_EQ(codes, (std::set<int>{1, 65, 78}));
+  const int operator_mends = ExitCodeOf(Code::kInvalid);
+  EXPECT_EQ(codes, (std::set<int>{operator_mends, kExitDamaged, kExitPutBack}));
 }
 
 TEST(SystemdUnit, HasRoomForTheThreadsOfTheDefaults) {
