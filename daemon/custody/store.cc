@@ -6,6 +6,7 @@
 #include "daemon/custody/versions.h"
 #include "daemon/registry/components.h"
 #include "daemon/registry/projects.h"
+#include "storage/free_text.h"
 #include "storage/utf8.h"
 
 namespace oauthvault::custody {
@@ -27,18 +28,18 @@ Result<void> Check(const NewCredentials& credentials) {
       return Fail(Code::kInvalid, "credentials of another's OAuth client have no app of their own",
                   credentials.id);
     }
-    if (auto ok = registry::CheckText(*credentials.foreign_client_id, "client_id"); !ok) return ok;
+    if (auto ok = CheckText(*credentials.foreign_client_id, "client_id"); !ok) return ok;
   }
   if (credentials.app_secret.Bytes().Size() > registry::kMaxAppSecretSize ||
       !IsValidUtf8(credentials.app_secret.Bytes())) {
     return Fail(Code::kInvalid, "the app secret has at most 4,096 bytes of valid UTF-8",
                 credentials.id);
   }
-  if (auto ok = registry::CheckText(credentials.authorized_for, "authorized_for"); !ok) return ok;
-  if (auto ok = registry::CheckText(credentials.creator_description, "creator_description"); !ok) {
+  if (auto ok = CheckText(credentials.authorized_for, "authorized_for"); !ok) return ok;
+  if (auto ok = CheckText(credentials.creator_description, "creator_description"); !ok) {
     return ok;
   }
-  return registry::CheckText(credentials.app_key, "app_key");
+  return CheckText(credentials.app_key, "app_key");
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "daemon/registry/projects.h"
+#include "storage/free_text.h"
 #include "storage/utf8.h"
 
 namespace oauthvault::registry {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "storage/utf8.h"
+#include "storage/free_text.h"
 
 namespace oauthvault::registry {
 namespace {
@@ -27,21 +27,6 @@ Result<void> MustHaveNoToken(const storage::Store& store, const ProjectId& id) {
 }
 
 }  // namespace
-
-Result<void> CheckText(const std::string& text, Text field) {
-  if (text.size() > storage::kMaxTextSize) {
-    return Fail(Code::kInvalid, "a text has at most 1,024 bytes", Subject::Key(field));
-  }
-  if (!IsValidUtf8(text)) {
-    return Fail(Code::kInvalid, "a text must be valid UTF-8", Subject::Key(field));
-  }
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      return Fail(Code::kInvalid, "a text has no control characters", Subject::Key(field));
-    }
-  }
-  return {};
-}
 
 Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store) {
   auto project = store.Get<storage::Project>(storage::Project::Names(id));

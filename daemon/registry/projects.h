@@ -25,8 +25,4 @@ Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::
 /// shredded), Corrupt, Unavailable.
 Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store);
 
-/// Free text from outside: valid UTF-8 without control characters, at most kMaxTextSize bytes.
-/// Errors: Invalid, with `field` as subject.
-Result<void> CheckText(const std::string& text, Text field);
-
 }  // namespace oauthvault::registry

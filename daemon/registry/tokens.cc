@@ -12,6 +12,7 @@
 #include "crypto/hex.h"
 #include "crypto/sealed.h"
 #include "daemon/registry/projects.h"
+#include "storage/free_text.h"
 
 namespace oauthvault::registry {
 namespace {

@@ -12,6 +12,7 @@
 #include "daemon/rivery/attempts_driver.h"
 #include "daemon/rivery/connections.h"
 #include "daemon/rivery/consent_link.h"
+#include "storage/free_text.h"
 
 namespace oauthvault::rivery {
 namespace {
@@ -54,7 +55,7 @@ Result<StoredAttempt> Attempts::State::Order(const access::Permit& permit,
   if (connect) {
     if (auto ok = CheckConnectionName(order.connection_name); !ok) return Fail(std::move(ok));
   }
-  if (auto ok = registry::CheckText(order.authorized_for, "authorized_for"); !ok) {
+  if (auto ok = CheckText(order.authorized_for, "authorized_for"); !ok) {
     return Fail(std::move(ok));
   }
   const std::int64_t validity_s =

@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "daemon/custody/store.h"
-#include "daemon/registry/projects.h"
 #include "daemon/rivery/attempts_driver.h"
 #include "daemon/rivery/consent_link.h"
+#include "storage/free_text.h"
 
 namespace oauthvault::rivery {
 
@@ -197,7 +197,7 @@ Result<void> Attempts::State::StoreFetched(const StoredAttempt& attempt,
   // client id that is no text for people is not kept; that is no reason to lose the credentials.
   if (fetched.client_id.empty() || fetched.client_id != component->app_key) {
     credentials.foreign_client_id =
-        registry::CheckText(fetched.client_id, "client_id") ? fetched.client_id : std::string();
+        CheckText(fetched.client_id, "client_id") ? fetched.client_id : std::string();
   }
   storage::Act act = ActFor(attempt.row, "attempt.store");
   act.right = access::NameOf(access::Right::kStore);

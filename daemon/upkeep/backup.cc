@@ -14,7 +14,7 @@
 #include "crypto/fields.h"
 #include "crypto/hex.h"
 #include "daemon/audit/object_text.h"
-#include "daemon/registry/projects.h"
+#include "storage/free_text.h"
 
 namespace oauthvault::upkeep {
 namespace {
@@ -139,7 +139,7 @@ Result<storage::Backup> MakeBackup(const std::filesystem::path& folder, storage:
   if (folder.native().ends_with(kUnfinishedBackup)) {
     return Fail(Code::kInvalid, "a folder whose name ends in .part is an unfinished backup");
   }
-  if (auto ok = registry::CheckText(folder.string(), "folder"); !ok) return Fail(std::move(ok));
+  if (auto ok = CheckText(folder.string(), "folder"); !ok) return Fail(std::move(ok));
   std::error_code wrong;
   if (std::filesystem::exists(std::filesystem::symlink_status(folder, wrong))) {
     return Fail(Code::kConflict, "the backup's folder is there already",

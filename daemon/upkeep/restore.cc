@@ -18,10 +18,10 @@
 #include "crypto/durable_file.h"
 #include "crypto/fields.h"
 #include "crypto/keys_file.h"
-#include "daemon/registry/projects.h"
 #include "daemon/upkeep/backup.h"
 #include "daemon/upkeep/check.h"
 #include "daemon/upkeep/replay.h"
+#include "storage/free_text.h"
 #include "storage/tables/ledger.h"
 #include "storage/tables/store.h"
 
@@ -224,7 +224,7 @@ Result<Restored> Restore(const std::filesystem::path& staged, const VaultPlaces&
   bool begun = false;
   const auto rewrite = [&]() -> Result<Restored> {
     if (reason.empty()) return Fail(Code::kInvalid, "a restore needs a reason");
-    if (auto ok = registry::CheckText(reason, "reason"); !ok) return Fail(std::move(ok));
+    if (auto ok = CheckText(reason, "reason"); !ok) return Fail(std::move(ok));
     auto checked =
         RunCheck(settings.folder, keys, keyring, CheckPatience(settings.map_size_bytes));
     if (!checked) return Fail(std::move(checked));
