@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <fcntl.h>
 #include <span>
 #include <unistd.h>
 #include <utility>
@@ -46,6 +47,26 @@ inline bool WriteAll(int file, std::span<const std::uint8_t> bytes) {
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
   return true;
+}
+
+/// Reads from a blocking descriptor until `bytes` is full or the input ends, whatever interrupts.
+/// Gives the number of bytes; -1: errno says why, and a part may be read.
+inline ssize_t ReadAll(int file, std::span<std::uint8_t> bytes) {
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t got = ::read(file, bytes.data() + filled, bytes.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -1;
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  return static_cast<ssize_t>(filled);
+}
+
+/// Makes the names of what is in a folder durable. False: errno says why.
+inline bool SyncFolder(const char* folder) {
+  const Descriptor opened(::open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return opened && ::fsync(opened.Get()) == 0;
 }
 
 }  // namespace oauthvault::crypto

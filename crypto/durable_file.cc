@@ -18,9 +18,7 @@ constexpr mode_t kOwnerOnlyMode = S_IRUSR | S_IWUSR;
 
 bool SyncFolderOf(const std::filesystem::path& path) {
   const std::filesystem::path parent = path.parent_path();
-  const Descriptor folder(
-      ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return folder && ::fsync(folder.Get()) == 0;
+  return SyncFolder(parent.empty() ? "." : parent.c_str());
 }
 
 enum class Created : std::uint8_t { kYes, kExists, kFailed };
@@ -88,14 +86,8 @@ Result<SecretBytes> ReadOpen(const Descriptor& file, const std::filesystem::path
   }
   if (std::cmp_greater(status.st_size, limit_bytes)) return invalid("the file is too large");
   SecretBytes bytes(static_cast<std::size_t>(status.st_size));
-  const bool complete = bytes.Fill([&](std::span<std::uint8_t> rest) {
-    while (!rest.empty()) {
-      const ssize_t got = ::read(file.Get(), rest.data(), rest.size());
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return false;
-      rest = rest.subspan(static_cast<std::size_t>(got));
-    }
-    return true;
+  const bool complete = bytes.Fill([&](std::span<std::uint8_t> room) {
+    return std::cmp_equal(ReadAll(file.Get(), room), room.size());
   });
   if (!complete) return invalid("the file cannot be read");
   return bytes;

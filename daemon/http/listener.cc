@@ -1,16 +1,17 @@
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include "crypto/durable_file.h"
 #include "crypto/fields.h"
 #include "daemon/http/server.h"
 
@@ -78,23 +79,12 @@ std::string BoundTo(const crypto::Descriptor& socket) {
 
 // The file's text with a zero byte behind it: microhttpd takes strings.
 Result<crypto::SecretBytes> ReadPem(const std::filesystem::path& path) {
-  const crypto::Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  crypto::SecretBytes text(kMaxPemSize + 1);
-  std::size_t size = 0;
-  const bool whole = text.Fill([&](std::span<std::uint8_t> room) {
-    while (size < room.size()) {
-      const ssize_t got = read(file.Get(), room.data() + size, room.size() - size);
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return got == 0;
-      size += static_cast<std::size_t>(got);
-    }
-    return false;
+  auto file = crypto::ReadFileBytes(path, kMaxPemSize, crypto::FileAccess::kAny);
+  if (!file) return file;
+  crypto::SecretBytes text(file->Size() + 1);
+  file->Expose([&text](std::span<const std::uint8_t> bytes) {
+    text.Fill([&bytes](std::span<std::uint8_t> room) { std::ranges::copy(bytes, room.begin()); });
   });
-  if (!file || !whole) {
-    return Fail(Code::kInvalid, "a PEM file of the HTTP interface cannot be read",
-                Subject::Path(path.string()));
-  }
-  text.Truncate(size + 1);
   return text;
 }
 

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "crypto/descriptor.h"
 #include "crypto/durable_file.h"
 #include "crypto/fields.h"
 #include "crypto/hex.h"
@@ -103,10 +104,7 @@ Result<void> MakeFolder(const std::filesystem::path& folder) {
 }
 
 Result<void> SyncFolder(const std::filesystem::path& folder) {
-  const int opened = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = opened >= 0 && fsync(opened) == 0;
-  if (opened >= 0) close(opened);
-  if (synced) return {};
+  if (crypto::SyncFolder(folder.c_str())) return {};
   return Fail(Code::kUnavailable, "the changed folder cannot be synced",
               Subject::Path(folder.string()));
 }

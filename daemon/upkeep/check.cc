@@ -159,14 +159,8 @@ CheckResult ReadReport(const std::string& text) {
 
 Result<crypto::RootKey> ReadRoot() {
   crypto::SecretBytes root(crypto::kKeySize);
-  const bool whole = root.Fill([](std::span<std::uint8_t> rest) {
-    while (!rest.empty()) {
-      const ssize_t got = read(STDIN_FILENO, rest.data(), rest.size());
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return false;
-      rest = rest.subspan(static_cast<std::size_t>(got));
-    }
-    return true;
+  const bool whole = root.Fill([](std::span<std::uint8_t> room) {
+    return std::cmp_equal(crypto::ReadAll(STDIN_FILENO, room), room.size());
   });
   if (!whole) return Fail(Code::kInvalid, "a check gets the root on its standard input");
   return crypto::RootKey(std::move(root));

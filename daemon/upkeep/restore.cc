@@ -41,8 +41,7 @@ constexpr std::size_t kCopyPart = std::size_t{1} << 20;
 bool CopyContent(int source, int target) {
   std::vector<std::uint8_t> part(kCopyPart);
   for (;;) {
-    const ssize_t got = read(source, part.data(), part.size());
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = crypto::ReadAll(source, part);
     if (got < 0) return false;
     if (got == 0) return fsync(target) == 0;
     const auto read_now = std::span(part).first(static_cast<std::size_t>(got));

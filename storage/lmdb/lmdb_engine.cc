@@ -133,12 +133,9 @@ Result<OpenFile> OpenData(const LmdbSettings& settings, Descriptor lock) {
 }
 
 Result<void> SyncFolder(const std::filesystem::path& folder) {
-  const Descriptor opened(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (opened.Get() < 0 || fsync(opened.Get()) != 0) {
-    return Fail(Code::kUnavailable, "the store's folder cannot be synced",
-                Subject::Path(folder.string()));
-  }
-  return {};
+  if (crypto::SyncFolder(folder.c_str())) return {};
+  return Fail(Code::kUnavailable, "the store's folder cannot be synced",
+              Subject::Path(folder.string()));
 }
 
 // Through LMDB's own descriptor, which stays open: closing another one would drop the locks.
