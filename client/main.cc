@@ -16,6 +16,8 @@ namespace oauthvault::client {
 namespace {
 
 constexpr double kMaxTimeoutSeconds = 3600;
+/// Where the daemon listens for its local admin when its configuration names nothing else.
+constexpr const char* kDefaultSocket = "/run/oauthvault/admin.sock";
 
 int Fail(const Failure& failure, Style style) {
   std::fputs(RenderFailure(failure, style).c_str(), stderr);
@@ -24,7 +26,8 @@ int Fail(const Failure& failure, Style style) {
 
 /// Where the vault is: what the command line says goes before the environment. A place (and
 /// likewise an identity) from the command line replaces the environment's as a whole, so that the
-/// two never mix.
+/// two never mix. The local admin's socket is where nothing is said at all: who brings an identity
+/// wants to call with it, and not as the local admin.
 void TakeEnvironment(Options& options) {
   const auto from = [](const char* name) {
     const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): before any thread
@@ -41,12 +44,18 @@ void TakeEnvironment(Options& options) {
     options.key = from("OAUTHVAULT_KEY");
     options.ca = from("OAUTHVAULT_CA");
   }
+  if (options.socket.empty() && options.address.empty() && options.identity.empty() &&
+      options.certificate.empty() && options.key.empty() && options.ca.empty()) {
+    options.socket = kDefaultSocket;
+  }
 }
 
 void AddGlobalOptions(CLI::App& app, Session& session, bool& json, double& timeout_seconds) {
   Options& options = session.options;
-  CLI::Option* socket =
-      app.add_option("--socket", options.socket, "The daemon's unix socket [OAUTHVAULT_SOCKET]");
+  CLI::Option* socket = app.add_option(
+      "--socket", options.socket,
+      std::string("The daemon's unix socket [OAUTHVAULT_SOCKET]; without any place or identity ") +
+          kDefaultSocket);
   app.add_option("--address", options.address, "The daemon's host:port [OAUTHVAULT_ADDRESS]")
       ->excludes(socket);
   app.add_option("--identity", options.identity,

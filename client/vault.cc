@@ -178,7 +178,9 @@ struct Vault::Wire {
         return {Code::kDenied, where + " may be opened by root and the daemon's own user only; "
                                        "others call over TLS (--address, --identity)"};
       }
-      return {Code::kUnavailable, "nobody answers at " + where + ": is oauthvaultd running?"};
+      return {Code::kUnavailable, "nobody answers at " + where +
+                                      ": is oauthvaultd running, and is that its socket "
+                                      "(--socket, OAUTHVAULT_SOCKET)?"};
     }
     if (Has(text, "certificate verify failed")) {
       return {Code::kUnauthenticated, "the daemon at " + where +
@@ -209,7 +211,9 @@ struct Vault::Wire {
                                           "certificate (ended, or of another CA), or it was "
                                           "stopping"};
     }
-    return {Code::kUnavailable, "nobody answers at " + where + ": is oauthvaultd running there?"};
+    return {Code::kUnavailable, "nobody answers at " + where +
+                                    ": is oauthvaultd running, and is that its address "
+                                    "(--address, OAUTHVAULT_ADDRESS)?"};
   }
 
   Failure Translate(const grpc::Status& status, const grpc::ClientContext& call,
@@ -294,8 +298,8 @@ Vault::~Vault() = default;
 Outcome<Vault> Vault::Connect(const Options& options) {
   if (options.socket.empty() == options.address.empty()) {
     return Refuse(Code::kInvalid, options.socket.empty()
-                                      ? "say where the vault is: --socket PATH or --address "
-                                        "HOST:PORT"
+                                      ? "say where the vault is: --address HOST:PORT "
+                                        "(OAUTHVAULT_ADDRESS) or --socket PATH (OAUTHVAULT_SOCKET)"
                                       : "give either --socket or --address, not both");
   }
   auto wire = std::make_unique<Wire>();

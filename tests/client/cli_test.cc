@@ -227,9 +227,27 @@ TEST_F(CliTest, Usage_ErrorsAreUserErrorsThatEchoNoValue) {
     EXPECT_TRUE(ran.err.starts_with("{\"error\":{\"code\":\"INVALID\"")) << ran.err;
     EXPECT_EQ((ran.out + ran.err).find(kCanary), std::string::npos) << ran.err;
   }
-  EXPECT_EQ(RunAlone("status").exit, 1);
-  EXPECT_EQ(RunAlone("status").err,
-            "oauthvault: say where the vault is: --socket PATH or --address HOST:PORT\n");
+}
+
+TEST_F(CliTest, WithoutAPlace_TheLocalAdminsSocketIsAsked) {
+  const std::string socket = "/run/oauthvault/admin.sock";
+  EXPECT_NE(ReadText(OAUTHVAULT_SOURCE_DIR "/deploy/oauthvaultd.toml")
+                .find("socket = \"" + socket + "\""),
+            std::string::npos);
+  const Ran alone = RunAlone("status");
+  // A vault that this machine has may answer.
+  EXPECT_TRUE(alone.exit == 0 || alone.err.find("the socket " + socket) != std::string::npos)
+      << alone.err;
+  const Ran nobody = Run("status --socket nobody.sock");
+  EXPECT_EQ(nobody.exit, 2);
+  EXPECT_NE(nobody.err.find("(--socket, OAUTHVAULT_SOCKET)"), std::string::npos) << nobody.err;
+  // Who brings an identity does not become the local admin.
+  for (const Ran& named : {RunAlone("status --identity id"),
+                           Run("status", "", "OAUTHVAULT_IDENTITY=id")}) {
+    EXPECT_EQ(named.exit, 1);
+    EXPECT_EQ(named.err, "oauthvault: say where the vault is: --address HOST:PORT "
+                         "(OAUTHVAULT_ADDRESS) or --socket PATH (OAUTHVAULT_SOCKET)\n");
+  }
 }
 
 TEST_F(CliTest, CommandLine_GoesBeforeTheEnvironment) {

@@ -252,7 +252,7 @@ TEST(Connect, NamesWhatIsMissing) {
     return !vault && vault.error().code == Code::kInvalid &&
            vault.error().message.find(words) != std::string::npos;
   };
-  EXPECT_TRUE(told({}, "--socket PATH or --address"));
+  EXPECT_TRUE(told({}, "--socket PATH (OAUTHVAULT_SOCKET)"));
   EXPECT_TRUE(told({.socket = "a", .address = "b"}, "not both"));
   EXPECT_TRUE(told({.socket = std::string(108, 'a')}, "107"));
   EXPECT_TRUE(told({.address = "localhost:1"}, "--identity"));
