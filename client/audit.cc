@@ -30,20 +30,23 @@ nlohmann::ordered_json RowOf(const nlohmann::ordered_json& line) {
   return row;
 }
 
-/// The newest lines. The trail is read from its oldest line on, so only these are kept.
+/// The newest lines. More may come than were asked for: some are written meanwhile, and an older
+/// daemon begins with the oldest one.
 Outcome<void> Show(Session& run, v1::ShowAuditRequest& request, std::uint32_t limit) {
+  request.set_newest(limit);
   std::deque<nlohmann::ordered_json> newest;
-  auto fetched = run.Fetch(request, [&](nlohmann::ordered_json line) {
-    newest.push_back(std::move(line));
-    if (newest.size() > limit) newest.pop_front();
+  auto fetched = run.FetchPages(request, [&](const v1::ShowAuditResponse& page) -> Outcome<void> {
+    for (const v1::AuditLine& line : page.lines()) {
+      newest.push_back(AsJson(line));
+      if (newest.size() > limit) newest.pop_front();
+    }
+    return {};
   });
   if (!fetched) return fetched;
-  if (run.style == Style::kJson) {
-    const std::vector<nlohmann::ordered_json> lines(newest.begin(), newest.end());
-    return WriteOut(RenderList(lines, {}, run.style));
-  }
+  const std::vector<nlohmann::ordered_json> lines(newest.begin(), newest.end());
+  if (run.style == Style::kJson) return WriteOut(RenderList(lines, {}, run.style));
   std::vector<nlohmann::ordered_json> rows;
-  for (const auto& line : newest) rows.push_back(RowOf(line));
+  for (const auto& line : lines) rows.push_back(RowOf(line));
   return WriteOut(RenderList(rows,
                              {"seq", "time", "outcome", "act", "principal", "project", "component",
                               "oauth_id"},
@@ -59,13 +62,11 @@ Outcome<void> Find(Session& run, v1::FindAuditRequest& request, const std::strin
     const bool ended = !bytes.empty() && bytes.back() == '\n';
     request.set_value(bytes.data(), bytes.size() - (ended ? 1 : 0));
   });
-  std::vector<nlohmann::ordered_json> lines;
-  auto fetched =
-      run.Fetch(request, [&](nlohmann::ordered_json line) { lines.push_back(std::move(line)); });
-  if (!fetched) return fetched;
-  if (run.style == Style::kJson) return WriteOut(RenderList(lines, {}, run.style));
+  auto lines = run.FetchRows(request);
+  if (!lines) return Refuse(std::move(lines));
+  if (run.style == Style::kJson) return WriteOut(RenderList(*lines, {}, run.style));
   std::vector<nlohmann::ordered_json> rows;
-  for (const auto& line : lines) rows.push_back(RowOf(line));
+  for (const auto& line : *lines) rows.push_back(RowOf(line));
   return WriteOut(RenderList(rows,
                              {"seq", "time", "act", "principal", "project", "component",
                               "oauth_id", "version", "peer"},
@@ -97,28 +98,22 @@ Outcome<void> Key(Session& run, v1::CheckpointRequest& request) {
 /// All lines as they stand in the trail, one a line, page by page.
 Outcome<void> ExportLines(Session& run) {
   v1::ShowAuditRequest request;
-  Outcome<void> written;
-  auto fetched = run.Fetch(request, [&](const nlohmann::ordered_json& line) {
-    if (written) written = WriteOut(line["json"].get<std::string>() + '\n');
+  return run.FetchPages(request, [](const v1::ShowAuditResponse& page) {
+    std::string text;
+    for (const v1::AuditLine& line : page.lines()) text += line.json() + '\n';
+    return WriteOut(text);
   });
-  return fetched ? written : fetched;
 }
 
 /// A project's own extract, one record a line.
 Outcome<void> ExportProject(Session& run, const std::string& project) {
   v1::ExtractAuditRequest request;
   request.set_project(project);
-  for (int page = 0; page < Session::kMaxPages; ++page) {
-    auto answer = run.Call(request);
-    if (!answer) return Refuse(std::move(answer));
-    for (const std::string& record : answer->records()) {
-      auto written = WriteOut(record + '\n');
-      if (!written) return written;
-    }
-    if (answer->next_page_token().empty()) return {};
-    request.set_page_token(answer->next_page_token());
-  }
-  return Refuse(Code::kCorrupt, "the daemon's extract does not end");
+  return run.FetchPages(request, [](const v1::ExtractAuditResponse& page) {
+    std::string text;
+    for (const std::string& record : page.records()) text += record + '\n';
+    return WriteOut(text);
+  });
 }
 
 Outcome<void> Verify(Session& run, v1::VerifyAuditRequest& request) {

@@ -68,19 +68,21 @@ Outcome<Standing> Look(Session& run, const Pair& pair) {
   v1::ListConnectionsRequest connections;
   connections.set_project(pair.first);
   connections.set_component(pair.second);
-  auto fetched = run.Fetch(connections, [&](const nlohmann::ordered_json& row) {
+  auto made = run.FetchRows(connections);
+  if (!made) return Refuse(std::move(made));
+  for (const auto& row : *made) {
     standing.connections[{row["account"], row["oauth_id"], row["name"]}] = row["id"];
-  });
-  if (!fetched) return Refuse(std::move(fetched));
+  }
   v1::ListAttemptsRequest attempts;
   attempts.set_project(pair.first);
   attempts.set_component(pair.second);
-  fetched = run.Fetch(attempts, [&](nlohmann::ordered_json row) {
-    if (row["state"] == "failed" || row["connection_name"] == "") return;
+  auto begun = run.FetchRows(attempts);
+  if (!begun) return Refuse(std::move(begun));
+  for (auto& row : *begun) {
+    if (row["state"] == "failed" || row["connection_name"] == "") continue;
     auto& kept = standing.attempts[{row["account"], row["oauth_id"], row["connection_name"]}];
     if (kept.is_null() || kept["created_at_s"] < row["created_at_s"]) kept = std::move(row);
-  });
-  if (!fetched) return Refuse(std::move(fetched));
+  }
   return standing;
 }
 

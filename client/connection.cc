@@ -99,14 +99,12 @@ void AddConnectVerb(CLI::App& app, Session& session) {
 /// Prints what was found. Drift is the answer to the question, not a failure; the exit code tells
 /// it to scripts all the same.
 Outcome<void> Verify(Session& run, v1::VerifyConnectionsRequest& request) {
-  std::vector<nlohmann::ordered_json> rows;
-  auto fetched =
-      run.Fetch(request, [&](nlohmann::ordered_json row) { rows.push_back(std::move(row)); });
-  if (!fetched) return fetched;
+  auto rows = run.FetchRows(request);
+  if (!rows) return Refuse(std::move(rows));
   auto out = WriteOut(
-      RenderList(rows, {"id", "name", "drift", "remote_name", "duplicates"}, run.style));
+      RenderList(*rows, {"id", "name", "drift", "remote_name", "duplicates"}, run.style));
   if (!out) return out;
-  for (const auto& row : rows) {
+  for (const auto& row : *rows) {
     if (!row["drift"].empty()) run.exit_code = 1;
   }
   return {};

@@ -126,15 +126,12 @@ ordered_json AsJson(const Message& message) {
   return object;
 }
 
-std::string AppendRows(const Message& page, std::vector<ordered_json>& rows) {
-  std::string next;
+void AppendRows(const Message& page, std::vector<ordered_json>& rows) {
   ordered_json fields = AsJson(page);
-  for (auto& [name, value] : fields.items()) {
-    if (name == "next_page_token") next = value.get<std::string>();
+  for (auto& value : fields) {
     if (!value.is_array()) continue;
     for (auto& row : value) rows.push_back(std::move(row));
   }
-  return next;
 }
 
 std::string RenderOne(const ordered_json& object, Style style) {

@@ -22,10 +22,8 @@ namespace oauthvault::client {
 /// `bytes` fields: those are secrets, and are left out.
 nlohmann::ordered_json AsJson(const google::protobuf::Message& message);
 
-/// The rows of one page of a list: the elements of the only repeated message field. Appends to
-/// `rows`, returns the page token of what follows, empty at the end.
-std::string AppendRows(const google::protobuf::Message& page,
-                       std::vector<nlohmann::ordered_json>& rows);
+/// Appends the rows of one page of a list: the elements of the only repeated message field.
+void AppendRows(const google::protobuf::Message& page, std::vector<nlohmann::ordered_json>& rows);
 
 /// How results are written.
 enum class Style : std::uint8_t {

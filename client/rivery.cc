@@ -34,23 +34,17 @@ Outcome<void> CheckAccount(Session& run, v1::CheckAccountRequest& request) {
 Outcome<void> ListTypes(Session& run, v1::ListTypesRequest& request) {
   std::vector<nlohmann::ordered_json> rows;
   std::int64_t age_s = 0;
-  request.set_page_size(Session::kPageSize);
-  for (int page = 0; page < Session::kMaxPages; ++page) {
-    auto answer = run.Call(request);
-    if (!answer) return Refuse(std::move(answer));
-    age_s = std::max(age_s, answer->age_s());
+  auto fetched = run.FetchPages(request, [&](const v1::ListTypesResponse& page) -> Outcome<void> {
+    age_s = std::max(age_s, page.age_s());
     request.set_refresh(false);  // the next page is of the same catalogue
-    const std::string next = AppendRows(*answer, rows);
-    if (next.empty()) {
-      if (run.style == Style::kPeople) {
-        std::fprintf(stderr, "as Rivery said %lld s ago\n", static_cast<long long>(age_s));
-      }
-      return WriteOut(
-          RenderList(rows, {"connection_type", "datasource_id", "oauth2"}, run.style));
-    }
-    request.set_page_token(next);
+    AppendRows(page, rows);
+    return {};
+  });
+  if (!fetched) return fetched;
+  if (run.style == Style::kPeople) {
+    std::fprintf(stderr, "as Rivery said %lld s ago\n", static_cast<long long>(age_s));
   }
-  return Refuse(Code::kCorrupt, "the daemon's catalogue does not end");
+  return WriteOut(RenderList(rows, {"connection_type", "datasource_id", "oauth2"}, run.style));
 }
 
 void AddAccountVerbs(CLI::App& rivery, Session& session) {

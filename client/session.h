@@ -25,9 +25,9 @@ class Session {
   /// What a verb does.
   using Act = std::function<Outcome<void>(Session&)>;
 
-  /// A list is fetched in pages of this size, at most so many of them.
+  /// A list is fetched in pages of this size; one that is kept whole has at most so many rows.
   static constexpr std::uint32_t kPageSize = 500;
-  static constexpr int kMaxPages = 20'000;
+  static constexpr std::size_t kMaxRows = 10'000'000;
 
   /// How long a call may take that reads, copies or clears away the whole store.
   static constexpr std::chrono::minutes kLongTimeout{30};
@@ -79,31 +79,45 @@ class Session {
     return WriteOut(style == Style::kJson ? "{}\n" : Printable(done) + '\n');
   }
 
-  /// Fetches a list page by page and gives every row to `take`.
+  /// Fetches a list page by page and gives each answer to `take`, which answers Outcome<void>,
+  /// until the end or until it refuses. No number of pages ends it: a trail has as many lines as
+  /// it has. Errors: kCorrupt (a page that says it follows upon itself), as the call.
   template <class Request, class Take>
-  Outcome<void> Fetch(Request& request, Take take) {
-    request.set_page_size(kPageSize);
-    for (int page = 0; page < kMaxPages; ++page) {
-      auto answer = Call(request);
-      if (!answer) return Refuse(std::move(answer));
-      std::vector<nlohmann::ordered_json> rows;
-      std::string next = AppendRows(*answer, rows);
-      for (auto& row : rows) take(std::move(row));
-      if (next.empty()) return {};
-      if (next == request.page_token()) break;
-      request.set_page_token(std::move(next));
+  Outcome<void> FetchPages(Request& request, Take take) {
+    if constexpr (requires { request.set_page_size(kPageSize); }) {
+      request.set_page_size(kPageSize);
     }
-    return Refuse(Code::kCorrupt, "the daemon's list does not end");
+    while (true) {
+      auto page = Call(request);
+      if (!page) return Refuse(std::move(page));
+      if (auto taken = take(*page); !taken) return taken;
+      if (page->next_page_token().empty()) return {};
+      if (page->next_page_token() == request.page_token()) {
+        return Refuse(Code::kCorrupt, "the daemon's list does not end");
+      }
+      request.set_page_token(page->next_page_token());
+    }
+  }
+
+  /// Fetches a whole list. Errors: kExhausted (it has more than kMaxRows), as FetchPages.
+  template <class Request>
+  Outcome<std::vector<nlohmann::ordered_json>> FetchRows(Request& request) {
+    std::vector<nlohmann::ordered_json> rows;
+    auto fetched = FetchPages(request, [&](const auto& page) -> Outcome<void> {
+      AppendRows(page, rows);
+      if (rows.size() <= kMaxRows) return {};
+      return Refuse(Code::kExhausted, "the list has more than 10,000,000 rows");
+    });
+    if (!fetched) return Refuse(std::move(fetched));
+    return rows;
   }
 
   /// Fetches a whole list and prints it; people see these columns.
   template <class Request>
   Outcome<void> List(Request& request, std::initializer_list<std::string_view> columns) {
-    std::vector<nlohmann::ordered_json> rows;
-    auto fetched =
-        Fetch(request, [&](nlohmann::ordered_json row) { rows.push_back(std::move(row)); });
-    if (!fetched) return fetched;
-    return WriteOut(RenderList(rows, columns, style));
+    auto rows = FetchRows(request);
+    if (!rows) return Refuse(std::move(rows));
+    return WriteOut(RenderList(*rows, columns, style));
   }
 
  private:

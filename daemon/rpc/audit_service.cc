@@ -55,6 +55,10 @@ void AuditService::Show(Call& call) {
       call, workers_, [this](Admitted&, const auto& asked, auto& answer) -> Result<void> {
         auto after = AfterOf(asked.page_token());
         if (!after) return Fail(std::move(after));
+        if (asked.page_token().empty() && asked.newest() > 0) {
+          const std::uint64_t last = edge_.GetTrail().LastSequence();
+          *after = last - std::min(last, asked.newest());
+        }
         const std::size_t size = PageSizeOf(asked.page_size());
         auto lines = edge_.GetTrail().Show(*after, size);
         if (!lines) return Fail(std::move(lines));

@@ -194,6 +194,29 @@ TEST_F(CliTest, List_IsFetchedWholeAndPrintedForPeopleAndAsJson) {
   EXPECT_EQ(Run("grant list --json").out, "[]\n");
 }
 
+TEST_F(CliTest, Export_HasAsManyPagesAsTheTrailAndEndsWhereOneFollowsUponItself) {
+  std::vector<Answer> pages;
+  std::string all;
+  for (int number = 1; number <= 3; ++number) {
+    v1::ShowAuditResponse page;
+    page.add_lines()->set_json("{\"seq\":" + std::to_string(number) + "}");
+    all += page.lines(0).json() + '\n';
+    if (number < 3) page.set_next_page_token(std::to_string(number));
+    pages.push_back({.messages = {page.SerializeAsString()}});
+  }
+  fake_.SetInTurn("Audit/Show", pages);
+  EXPECT_EQ(Run("audit export").out, all);
+  fake_.SetInTurn("Audit/Show", {pages[0], pages[0]});
+  const Ran endless = Run("audit export");
+  EXPECT_EQ(endless.exit, 2);
+  EXPECT_NE(endless.err.find("does not end"), std::string::npos) << endless.err;
+  // Nobody reads on: no further page is asked for.
+  const std::size_t asked = fake_.Requests("Audit/Show").size();
+  fake_.SetInTurn("Audit/Show", pages);
+  EXPECT_EQ(RunInto(">/dev/full", "audit export").exit, 1);
+  EXPECT_EQ(fake_.Requests("Audit/Show").size(), asked + 1);
+}
+
 TEST_F(CliTest, ExitCodes_TellUserErrorsFromApplicationErrors) {
   const std::vector<std::pair<Code, int>> table = {
       {Code::kNotFound, 1}, {Code::kUnauthenticated, 1}, {Code::kDenied, 1},
@@ -816,6 +839,9 @@ TEST_F(CliTest, Audit_ShowsTheNewestLinesAndFailsWhenTheTrailDoesNotVerify) {
             R"([{"sequence":3,"json":"{\"seq\":3,\"act\":\"Credentials.Reveal\",)"
             R"(\"principal\":\"spiffe://td/runner/a\"}"}])"
             "\n");
+  v1::ShowAuditRequest asked;
+  ASSERT_TRUE(asked.ParseFromString(fake_.Requests("Audit/Show").back()));
+  EXPECT_EQ(asked.newest(), 1U);
   v1::VerifyAuditResponse verdict;
   verdict.set_lines(3);
   fake_.Set("Audit/Verify", {.messages = {verdict.SerializeAsString()}});

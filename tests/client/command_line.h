@@ -63,7 +63,18 @@ class CommandLineTest : public testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadText(folder_ / "out"),
             ReadText(folder_ / "err")};
   }
-  /// The same without a vault anywhere.
+  /// The same with its output where a shell sends it: `>/dev/full`, `| head -1 >out`.
+  Ran RunInto(const std::string& where, const std::string& command) {
+    WriteText(folder_ / "out", "");
+    const std::string line = "cd " + (folder_ / "").string() +
+                             " && env -i OAUTHVAULT_SOCKET=v.sock bash -c '" OAUTHVAULT_BIN_DIR
+                             "/oauthvault " + command + " </dev/null 2>err " + where +
+                             "; exit ${PIPESTATUS[0]}'";
+    const int status = std::system(line.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadText(folder_ / "out"),
+            ReadText(folder_ / "err")};
+  }
+  /// As Run, without a vault anywhere.
   Ran RunAlone(const std::string& command) { return Run(command, "", "NOTHING=1"); }
 
   TemporaryFolder folder_;

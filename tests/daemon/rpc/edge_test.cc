@@ -159,6 +159,21 @@ TEST_F(EdgeTest, TheTrailsPages_EndAndWrongTokensAreInvalid) {
     ASSERT_LT(++pages, 20);
   } while (!request.page_token().empty());
   EXPECT_EQ(sequence, vault_.Trail().LastSequence());
+  // The newest only, whatever the size of a page; more than there are is all of them.
+  for (const std::uint64_t newest : {std::uint64_t{3}, sequence, sequence + 1, UINT64_MAX}) {
+    std::uint64_t shown = 0;
+    request.set_newest(newest);
+    do {
+      v1::ShowAuditResponse response;
+      ASSERT_TRUE(stub->Show(NewContext().get(), request, &response).ok());
+      shown += static_cast<std::uint64_t>(response.lines_size());
+      if (request.page_token().empty()) {
+        EXPECT_EQ(response.lines(0).sequence(), sequence - std::min(newest, sequence) + 1);
+      }
+      request.set_page_token(response.next_page_token());
+    } while (!request.page_token().empty());
+    EXPECT_EQ(shown, std::min(newest, sequence));
+  }
   for (const char* wrong : {"x", "-1", "1x", " 1", "99999999999999999999999"}) {
     request.set_page_token(wrong);
     v1::ShowAuditResponse response;
