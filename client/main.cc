@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <iterator>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "client/session.h"
 
@@ -19,7 +21,17 @@ constexpr double kMaxTimeoutSeconds = 3600;
 /// Where the daemon listens for its local admin when its configuration names nothing else.
 constexpr const char* kDefaultSocket = "/run/oauthvault/admin.sock";
 
-int Fail(const Failure& failure, Style style) {
+/// What people can do about it, behind the daemon's own words. It tells no more than those do.
+std::string_view AdviceOn(const Failure& failure) {
+  // The one answer of the daemon to every caller without the right (daemon/access/decide.cc).
+  constexpr std::string_view kMayNot = "the caller may not do this";
+  if (failure.code == Code::kSealed) return " (on its host: oauthvault unseal)";
+  if (failure.message == kMayNot) return " (an admin learns why: oauthvault explain)";
+  return "";
+}
+
+int Fail(Failure failure, Style style) {
+  if (style == Style::kPeople) failure.message += AdviceOn(failure);
   std::fputs(RenderFailure(failure, style).c_str(), stderr);
   return ExitCodeOf(failure.code);
 }
@@ -75,14 +87,42 @@ void AddGlobalOptions(CLI::App& app, Session& session, bool& json, double& timeo
       ->check(CLI::Range(0.001, kMaxTimeoutSeconds));
 }
 
+/// The noun or verb that the command line came to.
+const CLI::App& Reached(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  return *at;
+}
+
+/// How a command is called: `oauthvault project add`.
+std::string LineOf(const CLI::App& command) {
+  std::string line = command.get_name();
+  for (const CLI::App* at = command.get_parent(); at != nullptr; at = at->get_parent()) {
+    line.insert(0, at->get_name() + ' ');
+  }
+  return line;
+}
+
 /// What is wrong with the command line. Of words that nobody expected only the option's name is
 /// told: the word may be a secret that was meant for a file.
 std::string Complaint(const CLI::ParseError& error, const CLI::App& app) {
-  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return error.what();
-  for (const std::string& word : app.remaining(true)) {
+  const CLI::App& reached = Reached(app);
+  const auto verbs = reached.get_subcommands({});
+  const auto is = [&](CLI::ExitCodes code) {
+    return error.get_exit_code() == static_cast<int>(code);
+  };
+  const bool lacks_verb = is(CLI::ExitCodes::RequiredError) && !verbs.empty();
+  if (!lacks_verb && !is(CLI::ExitCodes::ExtrasError)) return error.what();
+  const std::vector<std::string> words = app.remaining(true);
+  for (const std::string& word : words) {
     if (word.starts_with("--")) return "unknown option " + word.substr(0, word.find('='));
   }
-  return "there are more words than this command takes";
+  if (!lacks_verb) return "there are more words than this command takes";
+  std::string complaint = words.empty() ? "a command is missing" : "no such command";
+  if (&reached == &app) return complaint;
+  complaint += ": " + LineOf(reached) + " has";
+  for (const CLI::App* verb : verbs) complaint += ' ' + verb->get_name();
+  return complaint;
 }
 
 /// Takes off what stands behind `--` of `run`: CLI11 would look for options and lists in it.
@@ -147,7 +187,8 @@ int Run(int argc, char** argv) {
     for (const char* word : std::span(argv, static_cast<std::size_t>(words))) {
       json = json || std::string_view(word) == "--json";
     }
-    return Fail({Code::kInvalid, Complaint(error, app) + " (see --help)"},
+    const std::string help = " (see: " + LineOf(Reached(app)) + " --help)";
+    return Fail({Code::kInvalid, Complaint(error, app) + help},
                 json ? Style::kJson : Style::kPeople);
   }
   session.style = json ? Style::kJson : Style::kPeople;

@@ -403,7 +403,9 @@ std::expected<std::string, std::string> ReadFile(const std::string& path) {
 // What is wrong with the command line. Of words that nobody expected only the option's name is
 // told: the word may be a secret.
 std::string Complaint(const CLI::ParseError& error, const CLI::App& app) {
-  std::string complaint = "there are more words than oauthvaultd takes";
+  std::string complaint = app.get_subcommands().empty()
+                              ? "there is no such command"
+                              : "there are more words than oauthvaultd takes";
   if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) {
     complaint = error.what();
   } else {

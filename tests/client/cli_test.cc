@@ -227,7 +227,9 @@ TEST_F(CliTest, ExitCodes_TellUserErrorsFromApplicationErrors) {
     fake_.Set("Registry/GetProject", {.messages = {}, .code = code, .text = "words"});
     const Ran people = Run("project show 123");
     EXPECT_EQ(people.exit, exit) << NameOf(code);
-    EXPECT_EQ(people.err, "oauthvault: words\n");
+    EXPECT_EQ(people.err, code == Code::kSealed
+                              ? "oauthvault: words (on its host: oauthvault unseal)\n"
+                              : "oauthvault: words\n");
     EXPECT_EQ(people.out, "");
     const Ran json = Run("project show 123 --json");
     EXPECT_EQ(json.exit, exit);
@@ -250,6 +252,34 @@ TEST_F(CliTest, Usage_ErrorsAreUserErrorsThatEchoNoValue) {
     EXPECT_TRUE(ran.err.starts_with("{\"error\":{\"code\":\"INVALID\"")) << ran.err;
     EXPECT_EQ((ran.out + ran.err).find(kCanary), std::string::npos) << ran.err;
   }
+}
+
+TEST_F(CliTest, Usage_ErrorsSayWhichCommandsThereAreAndWhoseHelpToRead) {
+  for (const auto& [command, told] : std::vector<std::pair<std::string, std::string>>{
+           {"", "a command is missing (see: oauthvault --help)"},
+           {"frob", "no such command (see: oauthvault --help)"},
+           {"project", "a command is missing: oauthvault project has add list show remove shred "
+                       "(see: oauthvault project --help)"},
+           {"project lst", "no such command: oauthvault project has add list show remove shred "
+                           "(see: oauthvault project --help)"},
+           {"rivery --frob account lst", "unknown option --frob (see: oauthvault rivery account "
+                                         "--help)"},
+           {"project show", "ID is required (see: oauthvault project show --help)"},
+           {"project show 1 2", "there are more words than this command takes (see: oauthvault "
+                                "project show --help)"}}) {
+    const Ran ran = Run(command);
+    EXPECT_EQ(ran.exit, 1) << command;
+    EXPECT_NE(ran.err.find(told), std::string::npos) << command << ": " << ran.err;
+  }
+}
+
+TEST_F(CliTest, Refusals_SayWhatToDoToPeopleAndNoMoreToPrograms) {
+  const std::string words = "the caller may not do this";
+  fake_.Set("Registry/GetProject", {.messages = {}, .code = Code::kDenied, .text = words});
+  EXPECT_EQ(Run("project show 123").err,
+            "oauthvault: " + words + " (an admin learns why: oauthvault explain)\n");
+  EXPECT_EQ(Run("project show 123 --json").err,
+            R"({"error":{"code":"DENIED","message":")" + words + "\"}}\n");
 }
 
 TEST_F(CliTest, WithoutAPlace_TheLocalAdminsSocketIsAsked) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <array>
 #include <cctype>
 #include <filesystem>
 #include <fstream>
@@ -390,6 +391,9 @@ TEST_F(ConfigFile, WordsThatNobodyKnowsEndWithOneAndAreNotRepeated) {
     EXPECT_FALSE(read.error().text.empty());
     EXPECT_EQ(read.error().text.find(kCanary), std::string::npos) << read.error().text;
   }
+  const std::array<const char*, 2> unknown = {"oauthvaultd", "frob"};
+  EXPECT_EQ(ReadInvocation(unknown.size(), unknown.data()).error().text,
+            "there is no such command (see --help)");
 }
 
 TEST_F(ConfigFile, ABadFlagOrVariableNamesBoth) {
