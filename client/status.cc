@@ -14,7 +14,7 @@ std::string Seal(const v1::StatusResponse& status) {
          std::to_string(status.shares_needed()) + " shares given";
 }
 
-/// `1.2 MiB of 850.0 MiB (0.1 %), capacity 1.0 GiB`; `-` while the store is not open.
+/// `1.2 MiB of 850.0 MiB (0.1 %), capacity 1.0 GiB`.
 std::string Fill(const v1::StatusResponse& status) {
   const std::uint64_t limit = status.store_create_limit_bytes();
   if (limit == 0) return "-";
@@ -49,31 +49,51 @@ std::string Calls(const v1::EdgeStatus& edge) {
          std::to_string(edge.calls_too_late()) + " too late";
 }
 
-/// What people see. What only those who may operate are told is left out for others.
+/// Whether the daemon tells about itself: those who may operate, only.
+bool Tells(const v1::StatusResponse& status) { return status.started_at_s() != 0; }
+
+/// What is in the store, and what its keys are, nobody knows while it is sealed. That is no zero: a
+/// vault with 0 rows has lost them.
+nlohmann::ordered_json ForPrograms(const v1::StatusResponse& status) {
+  nlohmann::ordered_json told = AsJson(status);
+  if (status.sealed() || !Tells(status)) {
+    for (const char* field :
+         {"vault_id", "generation", "audit_sequence", "store_used_bytes", "store_capacity_bytes",
+          "rows", "root_epoch", "restore_epoch", "read_only", "store_create_limit_bytes",
+          "keys_locked", "check", "checked_at_s"}) {
+      told[field] = nullptr;
+    }
+  }
+  if (!Tells(status)) {
+    for (const char* field : {"started_at_s", "address", "edge"}) told[field] = nullptr;
+  }
+  return told;
+}
+
+/// What people see. What is not told is left out.
 nlohmann::ordered_json ForPeople(const v1::StatusResponse& status) {
   nlohmann::ordered_json shown = nlohmann::ordered_json::object();
   shown["version"] = status.version();
   shown["sealed"] = Seal(status);
   shown["principal"] = status.principal();
   shown["trust_domain"] = status.trust_domain();
-  if (status.started_at_s() == 0) return shown;
-  shown["vault_id"] = status.vault_id();
+  if (!Tells(status)) return shown;
+  if (!status.sealed()) shown["vault_id"] = status.vault_id();
   shown["address"] = status.address();
   shown["started_at_s"] = status.started_at_s();
-  shown["store"] = Fill(status);
-  shown["rows"] = status.rows();
-  shown["generation"] = status.generation();
-  shown["restore_epoch"] = status.restore_epoch();
-  shown["read_only"] = status.read_only()
-                           ? "yes, after an I/O error: nothing is written until the next start"
-                           : "no";
-  shown["last_check"] = Check(status);
-  shown["root_epoch"] = status.root_epoch();
-  // Without keys in memory there is none to lock.
   if (!status.sealed()) {
+    shown["store"] = Fill(status);
+    shown["rows"] = status.rows();
+    shown["generation"] = status.generation();
+    shown["restore_epoch"] = status.restore_epoch();
+    shown["read_only"] = status.read_only()
+                             ? "yes, after an I/O error: nothing is written until the next start"
+                             : "no";
+    shown["last_check"] = Check(status);
+    shown["root_epoch"] = status.root_epoch();
     shown["keys_locked"] = status.keys_locked() ? "yes" : "no: they may be swapped out to a disk";
+    shown["audit_sequence"] = status.audit_sequence();
   }
-  shown["audit_sequence"] = status.audit_sequence();
   shown["connections"] = Connections(status.edge());
   shown["calls"] = Calls(status.edge());
   return shown;
@@ -89,7 +109,8 @@ void AddStatusVerb(CLI::App& app, Session& session) {
             auto status = run.Call(*request);
             if (!status) return Refuse(std::move(status));
             const bool json = run.style == Style::kJson;
-            return WriteOut(RenderOne(json ? AsJson(*status) : ForPeople(*status), run.style));
+            return WriteOut(
+                RenderOne(json ? ForPrograms(*status) : ForPeople(*status), run.style));
           });
 }
 
