@@ -10,11 +10,19 @@ namespace {
 
 constexpr std::uint32_t kDefaultLines = 100;
 
-/// A line for people: its own fields. One that cannot be read shows its number.
-nlohmann::ordered_json RowOf(const nlohmann::ordered_json& line) {
-  nlohmann::ordered_json row =
+/// The line itself; one that cannot be read is its number and its text. The exact bytes, which its
+/// MAC is over, are what `audit export` prints.
+nlohmann::ordered_json ObjectOf(const nlohmann::ordered_json& line) {
+  nlohmann::ordered_json object =
       nlohmann::ordered_json::parse(line["json"].get<std::string>(), nullptr, false);
-  if (!row.is_object()) return {{"seq", line["sequence"]}, {"act", "not readable"}};
+  if (object.is_object()) return object;
+  return {{"seq", line["sequence"]}, {"unreadable", line["json"]}};
+}
+
+/// A line for people.
+nlohmann::ordered_json RowOf(const nlohmann::ordered_json& line) {
+  nlohmann::ordered_json row = ObjectOf(line);
+  if (row.contains("unreadable")) row["act"] = "not readable";
   if (row.contains("time") && row["time"].is_string()) {
     // Seconds are enough here; --json has all.
     row["time"] = row["time"].get<std::string>().substr(0, 19);
@@ -30,6 +38,16 @@ nlohmann::ordered_json RowOf(const nlohmann::ordered_json& line) {
   return row;
 }
 
+/// Prints lines of the trail; people see these columns.
+Outcome<void> Print(const Session& run, const auto& lines,
+                    std::initializer_list<std::string_view> columns) {
+  std::vector<nlohmann::ordered_json> rows;
+  for (const auto& line : lines) {
+    rows.push_back(run.style == Style::kJson ? ObjectOf(line) : RowOf(line));
+  }
+  return WriteOut(RenderList(rows, columns, run.style));
+}
+
 /// The newest lines. More may come than were asked for: some are written meanwhile, and an older
 /// daemon begins with the oldest one.
 Outcome<void> Show(Session& run, v1::ShowAuditRequest& request, std::uint32_t limit) {
@@ -43,14 +61,8 @@ Outcome<void> Show(Session& run, v1::ShowAuditRequest& request, std::uint32_t li
     return {};
   });
   if (!fetched) return fetched;
-  const std::vector<nlohmann::ordered_json> lines(newest.begin(), newest.end());
-  if (run.style == Style::kJson) return WriteOut(RenderList(lines, {}, run.style));
-  std::vector<nlohmann::ordered_json> rows;
-  for (const auto& line : lines) rows.push_back(RowOf(line));
-  return WriteOut(RenderList(rows,
-                             {"seq", "time", "outcome", "act", "principal", "project", "component",
-                              "oauth_id"},
-                             run.style));
+  return Print(run, newest,
+               {"seq", "time", "outcome", "act", "principal", "project", "component", "oauth_id"});
 }
 
 /// The lines that name a value: read from standard input or a file, never from an argument.
@@ -64,13 +76,9 @@ Outcome<void> Find(Session& run, v1::FindAuditRequest& request, const std::strin
   });
   auto lines = run.FetchRows(request);
   if (!lines) return Refuse(std::move(lines));
-  if (run.style == Style::kJson) return WriteOut(RenderList(*lines, {}, run.style));
-  std::vector<nlohmann::ordered_json> rows;
-  for (const auto& line : *lines) rows.push_back(RowOf(line));
-  return WriteOut(RenderList(rows,
-                             {"seq", "time", "act", "principal", "project", "component",
-                              "oauth_id", "version", "peer"},
-                             run.style));
+  return Print(run, *lines,
+               {"seq", "time", "act", "principal", "project", "component", "oauth_id", "version",
+                "peer"});
 }
 
 Outcome<void> Checkpoint(Session& run, v1::CheckpointRequest& request) {

@@ -876,13 +876,19 @@ TEST_F(CliTest, Audit_ShowsTheNewestLinesAndFailsWhenTheTrailDoesNotVerify) {
       "SEQ  TIME  OUTCOME  ACT                 PRINCIPAL  PROJECT  COMPONENT  OAUTH ID\n"
       "2    -     -        not readable        -          -        -          -\n"
       "3    -     -        Credentials.Reveal  runner/a   -        -          -\n");
-  EXPECT_EQ(Run("audit show --limit 1 --json").out,
-            R"([{"sequence":3,"json":"{\"seq\":3,\"act\":\"Credentials.Reveal\",)"
-            R"(\"principal\":\"spiffe://td/runner/a\"}"}])"
+  EXPECT_EQ(Run("audit show --limit 2 --json").out,
+            R"([{"seq":2,"unreadable":"no JSON \u001b[2J"},)"
+            R"({"seq":3,"act":"Credentials.Reveal","principal":"spiffe://td/runner/a"}])"
+            "\n");
+  v1::FindAuditResponse found;
+  *found.add_lines() = page.lines(2);
+  fake_.Set("Audit/Find", {.messages = {found.SerializeAsString()}});
+  EXPECT_EQ(Run("audit find --json", "a token").out,
+            R"([{"seq":3,"act":"Credentials.Reveal","principal":"spiffe://td/runner/a"}])"
             "\n");
   v1::ShowAuditRequest asked;
   ASSERT_TRUE(asked.ParseFromString(fake_.Requests("Audit/Show").back()));
-  EXPECT_EQ(asked.newest(), 1U);
+  EXPECT_EQ(asked.newest(), 2U);
   v1::VerifyAuditResponse verdict;
   verdict.set_lines(3);
   fake_.Set("Audit/Verify", {.messages = {verdict.SerializeAsString()}});
