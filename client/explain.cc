@@ -4,8 +4,16 @@
 namespace oauthvault::client {
 namespace {
 
+/// The whole command that gives what was asked about.
+std::string GrantFor(const v1::ExplainRequest& asked) {
+  const auto or_all = [](const std::string& name) { return name.empty() ? "'*'" : name; };
+  return "oauthvault grant add --principal " + asked.principal() + " --project " +
+         or_all(asked.project()) + " --component " + or_all(asked.component()) + " --right " +
+         asked.right();
+}
+
 /// For people: the answer, the rule, then what is in the way and what would change it.
-std::string Rendered(const v1::ExplainResponse& answer) {
+std::string Rendered(const v1::ExplainRequest& asked, const v1::ExplainResponse& answer) {
   std::string text;
   if (answer.allowed_by() == "kind") {
     text = "by the kind of caller";
@@ -18,7 +26,9 @@ std::string Rendered(const v1::ExplainResponse& answer) {
   text = Printable(text) + '\n';
   for (const v1::Obstacle& obstacle : answer.obstacles()) {
     text += "  " + Printable(obstacle.what()) + '\n';
-    text += "    to change it: " + Printable(obstacle.change()) + '\n';
+    const std::string change =
+        obstacle.word() == "no_grant" ? GrantFor(asked) : obstacle.change();
+    text += "    to change it: " + Printable(change) + '\n';
   }
   return text;
 }
@@ -39,7 +49,7 @@ void AddExplainVerb(CLI::App& app, Session& session) {
         auto answer = run.Call(*request);
         if (!answer) return Refuse(std::move(answer));
         return WriteOut(run.style == Style::kJson ? RenderOne(AsJson(*answer), run.style)
-                                                  : Rendered(*answer));
+                                                  : Rendered(*request, *answer));
       });
   verb.add_option("--principal", *request->mutable_principal(),
                   "SPIFFE id, local/admin, or the path of an id: runner/x, project/p/component/c")

@@ -185,7 +185,7 @@ struct Vault::Wire {
     if (Has(text, "certificate verify failed")) {
       return {Code::kUnauthenticated, "the daemon at " + where +
                                           " shows a certificate that the given CA did not sign, or "
-                                          "that has ended (--ca)"};
+                                          "that has expired (--ca)"};
     }
     if (Has(text, "is not in peer certificate")) {
       return {Code::kUnauthenticated, "the daemon's certificate is not for the name in " + where +
@@ -208,7 +208,7 @@ struct Vault::Wire {
       }
       return {Code::kUnauthenticated, "the daemon at " + where +
                                           " closed the TLS handshake: it does not take this "
-                                          "certificate (ended, or of another CA), or it was "
+                                          "certificate (expired, or of another CA), or it was "
                                           "stopping"};
     }
     return {Code::kUnavailable, "nobody answers at " + where +

@@ -95,7 +95,7 @@ inline constexpr bool kHoldsSecrets = requires(Request& request) { WipeSecrets(r
 /// Every call answers with a value or a `Failure`. Its codes:
 ///   kNotFound kDenied kInvalid kConflict kStale kCorrupt kSealed kExhausted  as the daemon says
 ///   kUnauthenticated  the daemon does not know the caller; TLS was refused by either side; a
-///                     certificate is missing, has ended, or does not fit the name
+///                     certificate is missing, has expired, or does not fit the name
 ///   kUnavailable      nobody answers, or not in time; a write may have come about all the same
 ///   kCorrupt          also: the daemon's answer is not of the contract
 ///

@@ -12,7 +12,7 @@ constexpr std::array<ObstacleWords, 15> kWords = {{
      "bind its CA to the trust domain and the kind: oauthvault identity trust add"},
     {"no_certificate", "the vault lists no certificate of this principal",
      "issue one: oauthvault identity issue"},
-    {"expired", "the certificates of this principal have ended",
+    {"expired", "the certificates of this principal have expired",
      "issue a new one: oauthvault identity issue, or identity renew as an admin"},
     {"revoked", "the certificates of this principal were revoked",
      "issue a new one, if it may come back: oauthvault identity issue"},

@@ -767,6 +767,22 @@ TEST_F(CliTest, Explain_IsReadByPeopleAndByMachines) {
   ExpectGolden("explain_allowed.txt", Run(asked).out);
 }
 
+TEST_F(CliTest, Explain_GivesTheWholeCommandThatGrants) {
+  v1::ExplainResponse denied;
+  v1::Obstacle& missing = *denied.add_obstacles();
+  missing.set_word("no_grant");
+  missing.set_what("no grant gives this right on what is named");
+  missing.set_change("grant it: oauthvault grant add");
+  fake_.Set("Registry/Explain", {.messages = {denied.SerializeAsString()}});
+  const std::string principal = "--principal spiffe://vault.example/runner/x";
+  const std::string told = "denied\n  no grant gives this right on what is named\n"
+                           "    to change it: oauthvault grant add ";
+  EXPECT_EQ(Run("explain " + principal + " --right reveal" + kPair).out,
+            told + principal + kPair + " --right reveal\n");
+  EXPECT_EQ(Run("explain " + principal + " --right audit --project 123").out,
+            told + principal + " --project 123 --component '*' --right audit\n");
+}
+
 TEST_F(CliTest, Authorize_PrintsTheLinkAtOnceAndWaitsForTheEnd) {
   v1::Attempt attempt;
   attempt.set_project("123");
