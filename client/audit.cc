@@ -25,7 +25,7 @@ nlohmann::ordered_json RowOf(const nlohmann::ordered_json& line) {
   if (row.contains("unreadable")) row["act"] = "not readable";
   if (row.contains("time") && row["time"].is_string()) {
     // Seconds are enough here; --json has all.
-    row["time"] = row["time"].get<std::string>().substr(0, 19);
+    row["time"] = row["time"].get<std::string>().substr(0, 19) + 'Z';
   }
   if (row.contains("principal") && row["principal"].is_string()) {
     // The trust domain is the vault's own in every line; without it the table fits a screen.

@@ -88,7 +88,9 @@ std::string ForPeople(std::string_view key, const ordered_json& value) {
   }
   if (value.is_string()) {
     const auto& text = value.get_ref<const std::string&>();
-    return text.empty() ? "-" : Printable(text);
+    if (text.empty()) return "-";
+    // The time of credentials is text, in UTC, as the original has it.
+    return Printable(text) + (key == "created" ? "Z" : "");
   }
   std::string parts;
   for (const auto& [name, part] : value.items()) {
@@ -201,7 +203,7 @@ std::string RenderTime(std::int64_t seconds) {
   const std::chrono::year_month_day date(day);
   const std::chrono::hh_mm_ss clock(time - day);
   std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%04d-%02u-%02u %02d:%02d:%02d",
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02u %02d:%02d:%02dZ",
                 static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
                 static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()),
                 static_cast<int>(clock.minutes().count()),

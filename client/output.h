@@ -44,7 +44,7 @@ std::string RenderList(std::span<const nlohmann::ordered_json> rows,
 /// `message` under `error`.
 std::string RenderFailure(const Failure& failure, Style style);
 
-/// `YYYY-MM-DD hh:mm:ss` in UTC; `-` for 0.
+/// `YYYY-MM-DD hh:mm:ssZ`, in UTC; `-` for 0.
 std::string RenderTime(std::int64_t seconds);
 
 /// `17 B`, `1.5 KiB`, up to TiB.

@@ -49,7 +49,7 @@ class Teller {
  private:
   static std::string What(const v1::CredentialsInfo& info) {
     if (info.damaged()) return "damaged";
-    return "version " + std::to_string(info.version()) + ", stored " + info.created();
+    return "version " + std::to_string(info.version()) + ", stored " + info.created() + 'Z';
   }
 
   /// What is known and was not told of as the present state: deleted meanwhile.

@@ -877,6 +877,19 @@ TEST_F(CliTest, Interrupt_SaysHowToGoOn) {
       << ReadText(folder_ / "err");
 }
 
+TEST_F(CliTest, Times_ForPeopleCarryTheirZone) {
+  v1::ListVersionsResponse versions;
+  versions.add_versions()->set_created("2016-01-31 00:13:30");
+  fake_.Set("Credentials/ListVersions", {.messages = {versions.SerializeAsString()}});
+  const std::string of = "credentials versions main" + std::string(kPair);
+  EXPECT_NE(Run(of).out.find("  2016-01-31 00:13:30Z  "), std::string::npos) << Run(of).out;
+  EXPECT_NE(Run(of + " --json").out.find("\"2016-01-31 00:13:30\""), std::string::npos);
+  v1::ShowAuditResponse page;
+  page.add_lines()->set_json(R"({"seq":1,"time":"2016-01-31T00:13:30.000123Z"})");
+  fake_.Set("Audit/Show", {.messages = {page.SerializeAsString()}});
+  EXPECT_NE(Run("audit show").out.find("1    2016-01-31T00:13:30Z  "), std::string::npos);
+}
+
 TEST_F(CliTest, Audit_ShowsTheNewestLinesAndFailsWhenTheTrailDoesNotVerify) {
   v1::ShowAuditResponse page;
   for (std::uint64_t sequence = 1; sequence <= 3; ++sequence) {

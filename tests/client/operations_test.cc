@@ -530,7 +530,7 @@ TEST_F(OperationsTest, KeysRewrapAndStatus_ShowWhatIsUnderWay) {
   fake_.Set("Operations/KeysStatus", Gives(status));
   EXPECT_EQ(Run("keys status").out,
             numbers + "\nOWNER        VERSION  LOOKED AT  REWRAPPED  STARTED AT\n"
-                      "project 123  2        1000       40         2016-01-31 00:13:30\n");
+                      "project 123  2        1000       40         2016-01-31 00:13:30Z\n");
   EXPECT_NE(Run("keys status --json").out.find(R"("rewrapping":[{"owner":"project 123",)"),
             std::string::npos);
 }
@@ -552,7 +552,7 @@ TEST_F(OperationsTest, Backup_IsGivenMinutesAndAnAbsoluteFolder) {
   EXPECT_EQ(Run("backup monday").exit, 1);
   EXPECT_TRUE(fake_.Requests("Operations/Backup").empty());
   EXPECT_EQ(Run("backup /var/backups/monday").out,
-            "folder: /var/backups/monday\nat: 2016-01-31 00:13:30\nrestore epoch: 0\n"
+            "folder: /var/backups/monday\nat: 2016-01-31 00:13:30Z\nrestore epoch: 0\n"
             "generation: 12\nrows: 3\nsize: 1.5 MiB\n");
   EXPECT_NEAR(static_cast<double>(fake_.LastTimeout().count()), 1800, 60);
   EXPECT_EQ(Sent<v1::BackupRequest>("Backup").back().folder(), "/var/backups/monday");
@@ -563,8 +563,9 @@ TEST_F(OperationsTest, Backup_IsGivenMinutesAndAnAbsoluteFolder) {
   *backups.add_backups() = SampleBackup();
   fake_.Set("Operations/ListBackups", Gives(backups));
   EXPECT_EQ(Run("backups").out,
-            "FOLDER               AT                   RESTORE EPOCH  GENERATION  ROWS  SIZE\n"
-            "/var/backups/monday  2016-01-31 00:13:30  0              12          3     1.5 MiB\n");
+            "FOLDER               AT                    RESTORE EPOCH  GENERATION  ROWS  SIZE\n"
+            "/var/backups/monday  2016-01-31 00:13:30Z  0              12          3     1.5 "
+            "MiB\n");
   EXPECT_LE(fake_.LastTimeout().count(), 30);
   EXPECT_EQ(Run("backups --json").out,
             R"([{"folder":"/var/backups/monday","at_s":1454199210,"restore_epoch":0,)"
