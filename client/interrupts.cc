@@ -13,6 +13,7 @@ static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler writes i
 Interrupts::Interrupts() {
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = true; };
+  action.sa_flags = SA_RESETHAND;
   ::sigaction(SIGINT, &action, &before_);
 }
 

@@ -8,7 +8,7 @@ namespace oauthvault::client {
 inline constexpr int kInterruptedExit = 130;
 
 /// Takes Ctrl-C while it lives: what goes on in the daemon is left to it, and people are told how
-/// to find it again. One at a time.
+/// to find it again. A second Ctrl-C ends the program at once. One at a time.
 class Interrupts {
  public:
   Interrupts();

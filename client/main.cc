@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,8 @@
 namespace oauthvault::client {
 namespace {
 
+/// What a shell sees of a program that SIGPIPE ended.
+constexpr int kBrokenPipe = 128 + SIGPIPE;
 constexpr double kMaxTimeoutSeconds = 3600;
 /// Where the daemon listens for its local admin when its configuration names nothing else.
 constexpr const char* kDefaultSocket = "/run/oauthvault/admin.sock";
@@ -31,6 +35,8 @@ std::string_view AdviceOn(const Failure& failure) {
 }
 
 int Fail(Failure failure, Style style) {
+  // `oauthvault audit export | head -1`: as of every other program, silence.
+  if (failure.message == kNobodyReads) return kBrokenPipe;
   if (style == Style::kPeople) failure.message += AdviceOn(failure);
   std::fputs(RenderFailure(failure, style).c_str(), stderr);
   return ExitCodeOf(failure.code);
@@ -134,6 +140,15 @@ int TakeCommand(std::span<char*> words, Session& session) {
   return static_cast<int>(mark - words.begin());
 }
 
+/// A standard stream that the program was started without stays one that cannot be used: else a
+/// descriptor of the program's own would get its number, and what is meant for it.
+void KeepClosed() {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(number, F_GETFD) >= 0) continue;
+    ::open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
 int Run(int argc, char** argv) {
   Session session;
   for (char** entry = environ; *entry != nullptr; ++entry) session.environment.emplace_back(*entry);
@@ -177,13 +192,19 @@ int Run(int argc, char** argv) {
   AddCompletionVerb(app, session);
 
   const int words = TakeCommand(std::span(argv, static_cast<std::size_t>(argc)), session);
+  if (session.command.empty()) KeepClosed();  // `run` gives its command other ones
   try {
     app.parse(words, argv);
     if (!session.command.empty() && !app.got_subcommand("run")) {
       throw CLI::ExtrasError(session.command);
     }
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    if (error.get_exit_code() == 0) {  // --help, --version
+      std::ostringstream text;
+      app.exit(error, text);
+      const auto told = WriteOut(text.str());
+      return told ? 0 : Fail(told.error(), Style::kPeople);
+    }
     for (const char* word : std::span(argv, static_cast<std::size_t>(words))) {
       json = json || std::string_view(word) == "--json";
     }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 
@@ -245,6 +246,7 @@ Outcome<void> WriteOut(std::span<const std::uint8_t> bytes) {
   std::setvbuf(stdout, nullptr, _IONBF, 0);
   if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() ||
       std::fflush(stdout) != 0) {
+    if (errno == EPIPE) return Refuse(Code::kInvalid, std::string(kNobodyReads));
     return Refuse(Code::kInvalid, "cannot write to standard output: it is closed or full");
   }
   return {};

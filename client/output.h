@@ -53,7 +53,10 @@ std::string RenderSize(std::uint64_t size_bytes);
 /// Text that came from elsewhere, safe for a terminal: control characters become `?`.
 std::string Printable(std::string_view text);
 
-/// Writes to standard output and flushes. Errors: kInvalid when it is closed or its disk is full.
+/// What WriteOut says of a pipe whose reader has gone.
+inline constexpr std::string_view kNobodyReads = "nobody reads standard output any more";
+/// Writes to standard output and flushes. Errors: kInvalid when it is closed or its disk is full,
+/// and kNobodyReads.
 Outcome<void> WriteOut(std::string_view text);
 Outcome<void> WriteOut(std::span<const std::uint8_t> bytes);
 /// Writes a line that holds a secret, piece by piece: no text with the secret in it is made.

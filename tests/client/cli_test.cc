@@ -890,6 +890,55 @@ TEST_F(CliTest, Times_ForPeopleCarryTheirZone) {
   EXPECT_NE(Run("audit show").out.find("1    2016-01-31T00:13:30Z  "), std::string::npos);
 }
 
+TEST_F(CliTest, Interrupt_ThatComesTwiceEndsAlsoACallThatHangs) {
+  v1::Attempt attempt;
+  attempt.set_id("7f3a");
+  attempt.set_state(v1::ATTEMPT_STATE_STARTED);
+  fake_.Set("Attempts/Authorize", {.messages = {attempt.SerializeAsString()}});
+  fake_.Set("Attempts/Watch", {.messages = {attempt.SerializeAsString()}});
+  fake_.Set("Attempts/GetLink", {.messages = {""}, .delay = std::chrono::seconds(3)});
+  const std::string line = "cd " + (folder_ / "").string() + "; " OAUTHVAULT_BIN_DIR
+                           "/oauthvault --socket v.sock rivery authorize --account a --id main" +
+                           std::string(kPair) +
+                           " </dev/null >out 2>err & until grep -q started err; do sleep 0.05; "
+                           "done; for _ in 1 2 3 4 5; do kill -INT $!; sleep 0.05; done; wait $!";
+  const int status = std::system(line.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  // It did not wait for the answer, to say then how to go on.
+  EXPECT_EQ(ReadText(folder_ / "err"), "attempt 7f3a: started\n");
+}
+
+TEST_F(CliTest, Output_ThatNobodyTakesEndsTheProgramWithTheRightCode) {
+  v1::ShowAuditResponse page;
+  for (std::uint64_t sequence = 1; sequence <= 500; ++sequence) {
+    page.add_lines()->set_json("{\"act\":\"" + std::string(1000, 'a') + "\"}");  // more than a pipe
+  }
+  fake_.Set("Audit/Show", {.messages = {page.SerializeAsString()}});
+  for (const char* verb : {"audit show --limit 500", "audit export", "audit show --json"}) {
+    const Ran piped = RunInto("| head -c 10 >out", verb);
+    EXPECT_EQ(piped.exit, 141) << verb;
+    EXPECT_EQ(piped.err, "") << verb;
+    EXPECT_EQ(piped.out.size(), 10U) << verb;
+  }
+  SetReveal();
+  const std::string reveal = "credentials reveal main" + std::string(kPair);
+  for (const std::string& command : {reveal, std::string("--help"), std::string("--version")}) {
+    for (const char* where : {">/dev/full", ">&-"}) {
+      const Ran lost = RunInto(where, command);
+      EXPECT_EQ(lost.exit, 1) << command << where;
+      EXPECT_EQ(lost.err,
+                "oauthvault: cannot write to standard output: it is closed or full\n")
+          << command << where;
+    }
+  }
+  // Without standard input there is nothing to read, and no other descriptor is taken for it.
+  const Ran no_input = RunInto("<&- >out", "credentials put main --data-file -" +
+                                               std::string(kPair));
+  EXPECT_EQ(no_input.exit, 1);
+  EXPECT_NE(no_input.err.find("--data-file"), std::string::npos) << no_input.err;
+}
+
 TEST_F(CliTest, Audit_ShowsTheNewestLinesAndFailsWhenTheTrailDoesNotVerify) {
   v1::ShowAuditResponse page;
   for (std::uint64_t sequence = 1; sequence <= 3; ++sequence) {
