@@ -13,7 +13,7 @@ void AddShowingVerb(CLI::App& noun, Session& session, const VerbText& text) {
   const auto request = NewRequest<Request>();
   CLI::App& verb =
       AddVerb(noun, session, text, [request](Session& run) { return run.Show(*request); });
-  verb.add_option("ID", *request->mutable_id(), "Attempt")->required();
+  verb.add_option("ID", *request->mutable_id(), "As `attempt list` shows it")->required();
   AddPair(verb, *request);
 }
 
@@ -57,7 +57,7 @@ void AddAttemptVerbs(CLI::App& app, Session& session) {
           return Follow(run, *attempt, Consent::kAsked,
                         given->no_wait ? Until::kLink : Until::kEnd);
         });
-    verb.add_option("ID", *given->request.mutable_id(), "Attempt")->required();
+    verb.add_option("ID", *given->request.mutable_id(), "As `attempt list` shows it")->required();
     AddPair(verb, given->request);
     verb.add_flag("--no-wait", given->no_wait, "Print the link and do not wait for the consent");
   }

@@ -162,7 +162,7 @@ void AddAuditVerbs(CLI::App& app, Session& session) {
         AddVerb(noun, session,
                 {"show", "The newest lines, oldest first", "oauthvault audit show --limit 20"},
                 [given](Session& run) { return Show(run, given->request, given->limit); });
-    verb.add_option("--limit", given->limit, "How many lines")
+    verb.add_option("--limit", given->limit, "How many lines at most")
         ->check(CLI::Range(1U, 1'000'000U))
         ->capture_default_str();
   }
@@ -181,8 +181,7 @@ void AddAuditVerbs(CLI::App& app, Session& session) {
     const auto given = std::make_shared<Given>();
     CLI::App& verb =
         AddVerb(noun, session,
-                {"find", "Who was shown a value, or sent it, and when"
-                 "; it is read from standard input",
+                {"find", "Who was shown or sent a value, such as a leaked token, and when",
                  "oauthvault audit find < leaked-token"},
                 [given](Session& run) { return Find(run, given->request, given->file); });
     verb.add_option("--value-file", given->file, "File with the value, - for standard input")

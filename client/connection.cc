@@ -78,7 +78,8 @@ void AddConnectVerb(CLI::App& app, Session& session) {
                       "The connection's name")};
   CLI::Option* authorize = verb.add_flag("--authorize", connect->authorize,
                                          "Ask a person for consent first, and store it under --id");
-  verb.add_option("--authorized-for", *connect->given.mutable_authorized_for(), "For people")
+  verb.add_option("--authorized-for", *connect->given.mutable_authorized_for(),
+                  "Whose account it opens, for people")
       ->needs(authorize);
   verb.add_option("--validity", connect->validity,
                   "How long the consent link lives: 5m to 12h; 1h when not given, 12h in a batch")
@@ -162,7 +163,8 @@ void AddConnectionVerbs(CLI::App& app, Session& session) {
     const auto request = NewRequest<v1::VerifyConnectionsRequest>();
     CLI::App& verb = AddVerb(
         noun, session,
-        {"verify", "Read Rivery back: what was deleted, renamed, changed elsewhere, or made twice",
+        {"verify",
+         "Read Rivery back; exit 1 when one was deleted, renamed, changed elsewhere or made twice",
          "oauthvault connection verify --project 123 --component acme.ex-drive --account main"},
         [request](Session& run) { return Verify(run, *request); });
     verb.add_option("ID", *request->mutable_id(), "Rivery's id; all of them when not given");

@@ -140,7 +140,7 @@ void AddVersionVerbs(CLI::App& noun, Session& session) {
     AddName(verb, *request);
     verb.add_option_function<std::uint32_t>(
         "--keep", [request](std::uint32_t keep) { request->set_keep(keep); },
-        "So many former versions stay; without it none does");
+        "How many former versions stay; 0 when not given");
   }
 }
 
@@ -159,7 +159,8 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
     verb.add_option("--data-file", put->data_file,
                     "The provider's response, at most 64 KiB: a file, or - for standard input; a "
                     "terminal is asked");
-    verb.add_option("--authorized-for", *put->request.mutable_authorized_for(), "For people");
+    verb.add_option("--authorized-for", *put->request.mutable_authorized_for(),
+                    "Whose account they open, for people");
     verb.add_option("--description", *put->request.mutable_creator_description(),
                     "Who brings them, for people");
     verb.add_option("--app-key", *put->request.mutable_app_key(),
@@ -186,7 +187,7 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
     const auto request = NewRequest<v1::DescribeRequest>();
     CLI::App& verb = AddVerb(
         noun, session,
-        {"show", "What may be known without opening them",
+        {"show", "What is known of credentials without their secrets",
          "oauthvault credentials show main --project 123 --component acme.ex-drive"},
         [request](Session& run) { return run.Show(*request); });
     AddName(verb, *request);
@@ -199,8 +200,8 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
     const auto given = std::make_shared<Reveal>();
     CLI::App& verb = AddVerb(noun, session,
                              {"reveal",
-                              "The eight keys in clear, of several IDs one JSON object a line; "
-                              "leaves an audit line for each",
+                              "Credentials in clear, as JSON of the eight keys that components "
+                              "know; several IDs: one a line, and an audit line for each",
                               "oauthvault credentials reveal main --project 123 --component "
                               "acme.ex-drive --field data --out token.json"},
                              [given](Session& run) { return RevealTo(run, *given); });

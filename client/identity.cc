@@ -203,9 +203,10 @@ void AddIdentityVerbs(CLI::App& app, Session& session) {
         [renewal](Session& run) { return RenewIn(run, *renewal); });
     verb.add_option("FOLDER", renewal->folder, "Folder with cert.pem, key.pem, ca.pem")->required();
     verb.add_option("--ttl", renewal->ttl,
-                    "How long the new one is valid; by default as long as the one before");
+                    "How long the new one is valid: 60s to 90d; as long as the one before when not "
+                    "given");
     verb.add_option("--renew-before", renewal->renew_before,
-                    "Do nothing while it is valid for longer than this");
+                    "Do nothing while it is valid for longer than this: 30m, 8h, 7d");
   }
   AddTrustVerbs(noun, session);
   {
@@ -223,7 +224,8 @@ void AddIdentityVerbs(CLI::App& app, Session& session) {
                 {"revoke", "Refuse an identity and its renewals from the next call on",
                  "oauthvault identity revoke 4f1c09aa"},
                 [request](Session& run) { return run.Show(*request); });
-    verb.add_option("SERIAL", *request->mutable_serial(), "Lower-case hex")->required();
+    verb.add_option("SERIAL", *request->mutable_serial(), "As `identity list` shows it")
+        ->required();
   }
 }
 

@@ -46,7 +46,7 @@ Outcome<void> Rewrap(Session& run, v1::RewrapRequest& request) {
   if (run.style == Style::kJson) return WriteOut(RenderOne(AsJson(*begun), run.style));
   if (begun->owners() == 0) return WriteOut("every row is under its owner's newest key\n");
   return WriteOut("owners with rows to rewrap: " + std::to_string(begun->owners()) +
-                  "\nit goes on behind; see: oauthvault keys status\n");
+                  "\nit goes on in the background; see: oauthvault keys status\n");
 }
 
 Outcome<void> ShowStatus(Session& run, v1::KeysStatusRequest& request) {
@@ -75,7 +75,7 @@ void AddKeysVerbs(CLI::App& app, Session& session) {
     const auto given = std::make_shared<Rotation>();
     CLI::App& verb = AddVerb(noun, session,
                              {"rotate",
-                              "A new key for one owner; rows are rewrapped behind, reads go on",
+                              "A new key for one owner; its rows are rewrapped in the background",
                               "oauthvault keys rotate --project 123"},
                              [given](Session& run) { return Rotate(run, *given); });
     verb.add_flag("--root", given->root, "The root, under which all other keys are");
@@ -86,7 +86,7 @@ void AddKeysVerbs(CLI::App& app, Session& session) {
   {
     const auto request = NewRequest<v1::RewrapRequest>();
     AddVerb(noun, session,
-            {"rewrap", "Bring what is under an older key to the newest; goes on behind",
+            {"rewrap", "Bring what is under an older key to the newest, in the background",
              "oauthvault keys rewrap"},
             [request](Session& run) { return Rewrap(run, *request); });
   }

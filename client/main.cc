@@ -88,7 +88,8 @@ void AddGlobalOptions(CLI::App& app, Session& session, bool& json, double& timeo
            timeout_seconds = seconds;
            session.timeout_given = true;
          },
-         "Seconds that one call may take, at most 60; for unseal, backup, check and shred 1800")
+         "Seconds that one call may take, at most 60; of unseal, backup, check and shred at most "
+         "1800, which it is when not given")
       ->default_val(timeout_seconds)
       ->check(CLI::Range(0.001, kMaxTimeoutSeconds));
 }
@@ -163,7 +164,9 @@ int Run(int argc, char** argv) {
 
   bool json = false;
   double timeout_seconds = 30;
-  CLI::App app("oauthvault: credentials in custody", "oauthvault");
+  CLI::App app("oauthvault: asks oauthvaultd, the daemon that keeps OAuth credentials",
+               "oauthvault");
+  app.footer("Example:\n  oauthvault status\nEach command has its own: oauthvault project --help");
   app.set_version_flag("--version", "oauthvault " OAUTHVAULT_VERSION);
   app.require_subcommand(1);
   app.fallthrough();

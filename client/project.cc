@@ -65,8 +65,8 @@ void AddProjectVerbs(CLI::App& app, Session& session) {
     CLI::App& verb = AddVerb(noun, session,
                              {"add", "Add a project", "oauthvault project add 123 --title Acme"},
                              [request](Session& run) { return run.Show(*request); });
-    verb.add_option("ID", *request->mutable_id(), "Letters, digits and . _ -")->required();
-    verb.add_option("--title", *request->mutable_title(), "For people");
+    verb.add_option("ID", *request->mutable_id(), "1 to 128 letters, digits and . _ -")->required();
+    verb.add_option("--title", *request->mutable_title(), "A name for people");
   }
   {
     const auto request = NewRequest<v1::ListProjectsRequest>();

@@ -72,7 +72,8 @@ void AddAccountVerbs(CLI::App& rivery, Session& session) {
           for (auto& project : given->projects) given->request.add_projects(std::move(project));
           return run.Show(given->request);
         });
-    verb.add_option("ID", *given->request.mutable_id(), "Letters, digits and . _ -")->required();
+    verb.add_option("ID", *given->request.mutable_id(), "1 to 128 letters, digits and . _ -")
+        ->required();
     CLI::Option* region =
         verb.add_option("--region", *given->request.mutable_region(),
                         "us, eu, or Rivery's name of another region, such as eu-west-1");
@@ -152,7 +153,8 @@ void AddRiveryVerbs(CLI::App& app, Session& session) {
     verb.add_option("--account", *given->request.mutable_account(), "Rivery account")->required();
     verb.add_option("--id", *given->request.mutable_oauth_id(), "Oauth id to store them under")
         ->required();
-    verb.add_option("--authorized-for", *given->request.mutable_authorized_for(), "For people");
+    verb.add_option("--authorized-for", *given->request.mutable_authorized_for(),
+                    "Whose account it opens, for people");
     verb.add_option("--validity", given->validity, "How long the consent link lives: 5m to 12h")
         ->capture_default_str();
     verb.add_flag("--no-wait", given->no_wait, "Print the link and do not wait for the consent");

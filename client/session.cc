@@ -19,7 +19,9 @@ CLI::App& AddNoun(CLI::App& app, const char* name, const char* what) {
 
 CLI::App& AddVerb(CLI::App& parent, Session& session, const VerbText& text, Session::Act act) {
   CLI::App& verb = *parent.add_subcommand(text.name, text.what);
-  verb.footer(std::string("Example:\n  ") + text.example);
+  verb.footer(std::string("Example:\n  ") + text.example +
+              "\nOptions of all commands (--socket, --address, --identity, --json, --timeout): "
+              "oauthvault --help");
   verb.callback([&session, act = std::move(act)] { session.act = act; });
   return verb;
 }

@@ -267,7 +267,8 @@ void AddSlotVerbs(CLI::App& app, Session& session) {
          "oauthvault slot reissue 2 --out key"},
         [given](Session& run) { return GiveAnother(run, *given); });
     verb.add_option_function<std::uint32_t>(
-            "ID", [given](std::uint32_t id) { given->request.set_id(id); }, "Slot")
+            "ID", [given](std::uint32_t id) { given->request.set_id(id); },
+            "As `slot list` shows it")
         ->required();
     AddPlace(verb, given->place);
   }
@@ -280,7 +281,8 @@ void AddSlotVerbs(CLI::App& app, Session& session) {
                   return run.Do(*request, "removed slot " + std::to_string(request->id()));
                 });
     verb.add_option_function<std::uint32_t>(
-            "ID", [request](std::uint32_t id) { request->set_id(id); }, "Slot")
+            "ID", [request](std::uint32_t id) { request->set_id(id); },
+            "As `slot list` shows it")
         ->required();
   }
 }

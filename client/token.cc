@@ -97,7 +97,8 @@ void AddTokenVerbs(CLI::App& app, Session& session) {
         ->capture_default_str();
     verb.add_option("--title", *issue->request.mutable_title(),
                     "Who holds it; the creator's description in what the holder stores");
-    verb.add_option("--out", issue->out, "A new file of mode 0600 for the token, instead");
+    verb.add_option("--out", issue->out,
+                    "A new file of mode 0600 for the token, instead of printing it");
   }
   {
     const auto request = NewRequest<v1::ListTokensRequest>();

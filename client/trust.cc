@@ -28,7 +28,7 @@ void AddTrustVerbs(CLI::App& identity, Session& session) {
     const auto given = std::make_shared<Given>();
     CLI::App& verb = AddVerb(
         noun, session,
-        {"add", "Believe a CA for components, runners or both of one trust domain",
+        {"add", "Trust a CA to vouch for components, runners or both of one trust domain",
          "oauthvault identity trust add spire-ca.pem --trust-domain prod.example --kind runner"},
         [given](Session& run) -> Outcome<void> {
           auto pem = CertificateIn(given->file);
@@ -49,7 +49,7 @@ void AddTrustVerbs(CLI::App& identity, Session& session) {
   }
   {
     const auto request = NewRequest<v1::ListTrustRequest>();
-    AddVerb(noun, session, {"list", "All CAs that are believed", "oauthvault identity trust list"},
+    AddVerb(noun, session, {"list", "All CAs that are trusted", "oauthvault identity trust list"},
             [request](Session& run) {
               return run.List(*request, {"id", "trust_domain", "kinds", "expires_at_s",
                                          "created_at_s", "created_by"});
@@ -59,11 +59,11 @@ void AddTrustVerbs(CLI::App& identity, Session& session) {
     const auto request = NewRequest<v1::RemoveTrustRequest>();
     CLI::App& verb = AddVerb(
         noun, session,
-        {"remove", "Believe a CA no more, from the next call on",
+        {"remove", "Trust a CA no more, from the next call on",
          "oauthvault identity trust remove "
          "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
         [request](Session& run) { return run.Do(*request, "removed the CA " + request->id()); });
-    verb.add_option("ID", *request->mutable_id(), "As the list shows it")->required();
+    verb.add_option("ID", *request->mutable_id(), "As `identity trust list` shows it")->required();
   }
   {
     struct Given {
@@ -73,7 +73,7 @@ void AddTrustVerbs(CLI::App& identity, Session& session) {
     const auto given = std::make_shared<Given>();
     CLI::App& verb = AddVerb(
         noun, session,
-        {"revoke", "Believe a key no more, whoever signed it, from the next call on; for good",
+        {"revoke", "Refuse a key, whoever signed for it, from the next call on and for good",
          "oauthvault identity trust revoke stolen-runner.pem"},
         [given](Session& run) -> Outcome<void> {
           auto pem = CertificateIn(given->file);
