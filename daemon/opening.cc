@@ -23,6 +23,8 @@ storage::LmdbSettings StoreSettings(const Config& config) {
   storage::LmdbSettings settings;
   settings.folder = config.StoreFolder();
   settings.map_size_bytes = config.store.map_size_mib << 20;
+  // Each HTTP connection has a thread, and each of them may read; the default is for all others.
+  settings.max_readers += config.http.max_connections;
   return settings;
 }
 

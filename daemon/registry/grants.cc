@@ -62,24 +62,27 @@ void Grants::PutInForce(std::vector<access::GrantRule> rules) {
   rules_ = std::move(rules);
 }
 
-// `changed`: the grant as the batch leaves it; without rights where the batch removes it.
+// `changed`: the grant as the batch leaves it; without rights where the batch removes it. Where the
+// commit is in doubt, or stands and the rows cannot be read back, the table in force is narrowed.
 Result<void> Grants::Commit(storage::Batch batch, const storage::Grant& changed) {
   auto committed = store_.Commit(std::move(batch));
-  if (committed) return Swap();
-  if (committed.error().GetCode() == Code::kUnavailable) {
-    std::vector<access::GrantRule> narrowed = rules_;
-    for (access::GrantRule& rule : narrowed) {
-      if (rule.principal != changed.principal || rule.project != changed.project ||
-          rule.component != changed.component) {
-        continue;
-      }
-      std::erase_if(rule.rights, [&](access::Right right) {
-        return std::ranges::find(changed.rights, access::NameOf(right)) == changed.rights.end();
-      });
-    }
-    PutInForce(std::move(narrowed));
+  if (!committed && committed.error().GetCode() != Code::kUnavailable) {
+    return Fail(std::move(committed));
   }
-  return Fail(std::move(committed));
+  Result<void> swapped = committed ? Swap() : Fail(std::move(committed));
+  if (swapped) return swapped;
+  std::vector<access::GrantRule> narrowed = rules_;
+  for (access::GrantRule& rule : narrowed) {
+    if (rule.principal != changed.principal || rule.project != changed.project ||
+        rule.component != changed.component) {
+      continue;
+    }
+    std::erase_if(rule.rights, [&](access::Right right) {
+      return std::ranges::find(changed.rights, access::NameOf(right)) == changed.rights.end();
+    });
+  }
+  PutInForce(std::move(narrowed));
+  return swapped;
 }
 
 Result<storage::Stored<storage::Grant>> Grants::Add(const access::Principal& principal,
@@ -148,10 +151,7 @@ Result<void> Grants::ReplaceExact(const storage::Grant& grant, storage::Act act)
   if (!standing) return Fail(std::move(standing));
   storage::Batch batch(ActAbout(grant, grant.rights, std::move(act)));
   batch.Replace(grant, standing->version);
-  if (auto committed = store_.Commit(std::move(batch)); !committed) {
-    return Fail(std::move(committed));
-  }
-  return Swap();
+  return Commit(std::move(batch), grant);
 }
 
 }  // namespace oauthvault::registry

@@ -17,8 +17,9 @@ namespace oauthvault::registry {
 
 /// The grants: sealed rows, opened once into an immutable table that is swapped at commit, before
 /// the reply that announces the change. Deciding costs a look-up. A change that is answered
-/// Unavailable may stand all the same: what it takes away is gone at once, what it gives comes into
-/// force with the next change or start, which is not before its audit line. Threads: any.
+/// Unavailable, or Corrupt because the grants cannot be read back, may stand all the same: what it
+/// takes away is gone at once, what it gives comes into force with the next change or start, which
+/// is not before its audit line. Threads: any.
 class Grants {
  public:
   /// Opens all grants. Errors: Corrupt (a grant's row; the daemon does not start on a guess),
@@ -30,13 +31,13 @@ class Grants {
 
   /// Gives exactly `rights` on the pair; replaces what stood on the same three names. The project
   /// and the component must be registered, or `*`. Errors: Invalid (CheckGrant), NotFound (project,
-  /// component), Conflict, Unavailable.
+  /// component), Conflict, Corrupt, Unavailable.
   Result<storage::Stored<storage::Grant>> Add(const access::Principal& principal,
                                               std::string_view project, std::string_view component,
                                               const std::vector<access::Right>& rights,
                                               storage::Act act, std::int64_t now_s);
 
-  /// Acts on the next call. Errors: NotFound, Conflict, Unavailable.
+  /// Acts on the next call. Errors: NotFound, Conflict, Corrupt, Unavailable.
   Result<void> Remove(const access::Principal& principal, const std::string& project,
                       const std::string& component, storage::Act act);
   /// The same for a grant as it stands in a row.

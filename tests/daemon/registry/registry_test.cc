@@ -269,6 +269,37 @@ TEST_F(RegistryTest, Grants_ThatAreNotToldActFromTheNextChangeOnOnly) {
   EXPECT_TRUE(Allows(Who("runner/new"), access::Right::kReveal));
 }
 
+// Afterwards no read of the grants succeeds: one of them is damaged, say.
+TEST_F(RegistryTest, Grants_ThatCannotBeReadBackAfterAChangeAreTakenAwayAtOnceAllTheSame) {
+  ASSERT_TRUE(Add("acme"));
+  ASSERT_TRUE(Set("drive", {}));
+  const access::Principal runner = Who("runner/r");
+  ASSERT_TRUE(grants_->Add(runner, "acme", "drive",
+                           {access::Right::kReveal, access::Right::kStore}, ActBy(), kNow));
+  ASSERT_TRUE(grants_->Add(Who("runner/other"), "acme", "drive", {access::Right::kReveal}, ActBy(),
+                           kNow));
+  const auto fail_reads = [this] {
+    engine_.FailReads(Error(Code::kUnavailable, "this test's grants cannot be read back"));
+  };
+  storage::Grant narrowed{.principal = runner.Str(), .project = "acme", .component = "drive"};
+  narrowed.rights = {"connect", "store"};
+  engine_.BeforeNextCommit(fail_reads);
+  EXPECT_EQ(CodeOf(grants_->ReplaceExact(narrowed, ActBy())), Code::kUnavailable);
+  EXPECT_FALSE(Allows(runner, access::Right::kReveal));
+  EXPECT_TRUE(Allows(runner, access::Right::kStore));
+  EXPECT_FALSE(Allows(runner, access::Right::kConnect)) << "given: with the next change";
+
+  engine_.FailReads(std::nullopt);
+  engine_.BeforeNextCommit(fail_reads);
+  EXPECT_EQ(CodeOf(grants_->Remove(runner, "acme", "drive", ActBy())), Code::kUnavailable);
+  EXPECT_FALSE(Allows(runner, access::Right::kStore));
+  EXPECT_TRUE(Allows(Who("runner/other"), access::Right::kReveal));
+  engine_.FailReads(std::nullopt);
+  EXPECT_EQ(CodeOf(grants_->Remove(runner, "acme", "drive", ActBy())), Code::kNotFound)
+      << "it stood";
+  EXPECT_FALSE(Allows(runner, access::Right::kStore));
+}
+
 TEST_F(RegistryTest, Grants_StayAsTheyAreWhereTheirChangeIsRefused) {
   ASSERT_TRUE(Add("acme"));
   ASSERT_TRUE(Set("drive", {}));
