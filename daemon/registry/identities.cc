@@ -201,10 +201,12 @@ Result<storage::Stored<storage::Identity>> Identities::Revoke(const std::string&
     }
     auto committed = store_.Commit(std::move(batch));
     if (!committed) told = Fail(std::move(committed));
-    // One that is Unavailable may stand all the same.
     if (!told && told.error().GetCode() != Code::kUnavailable) break;
+    // One that is Unavailable may stand all the same, and no more of them are tried: those behind
+    // it are refused as well, and the next revocation writes them.
+    const auto refused = told ? part : std::span(*revoked);
     const std::lock_guard lock(guard_);
-    for (const auto& each : part) revoked_.insert(each.row.serial);
+    for (const auto& each : refused) revoked_.insert(each.row.serial);
   }
   if (!told) return Fail(std::move(told));
   return store_.Get<storage::Identity>(first.Names());

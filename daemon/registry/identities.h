@@ -64,8 +64,9 @@ class Identities {
                        std::int64_t ttl_s, storage::Act act, std::int64_t now_s);
 
   /// Together with all that it was renewed into and that has not ended, for whoever has a key that
-  /// was stolen may have renewed it. Acts on the next call, also where it is answered Unavailable,
-  /// for it may stand then. Revoking twice is no error. Errors: NotFound, Conflict, Unavailable.
+  /// was stolen may have renewed it. Acts on the next call, for the whole chain, also where it is
+  /// answered Unavailable: it may stand then, or in part, and revoking once more writes the rest.
+  /// Revoking twice is no error. Errors: NotFound, Conflict, Unavailable.
   Result<storage::Stored<storage::Identity>> Revoke(const std::string& serial, storage::Act act,
                                                     std::int64_t now_s);
 

@@ -489,6 +489,27 @@ TEST_F(RegistryTest, Identities_OfALongChainOfRenewalsAreRevokedTogether) {
   for (const storage::Act& act : witness_.acts) EXPECT_LE(act.object.size(), 1024u);
 }
 
+TEST_F(RegistryTest, Identities_OfALongChainAreRefusedWhollyWhereItsRevocationIsUnavailable) {
+  ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
+  auto identities = Identities::Load(*store_, kDomain);
+  const auto first = (*identities)->Issue("runner/r", Csr(), 3600, ActBy(), kNow);
+  std::vector<std::string> serials = {first->identity.row.serial};
+  while (serials.size() <= 2 * kMaxRevokedTogether) {
+    const auto next = (*identities)->Renew(serials.back(), Identities::By::kAdmin, Csr(), 3600,
+                                           ActBy(), kNow);
+    ASSERT_TRUE(next) << next.error().Message();
+    serials.push_back(next->identity.row.serial);
+  }
+  witness_.fails = true;
+  EXPECT_EQ(CodeOf((*identities)->Revoke(serials[0], ActBy(), kNow)), Code::kUnavailable);
+  for (const std::string& serial : serials) EXPECT_TRUE((*identities)->IsRevoked(serial));
+  // What was not reached is by whoever revokes once more.
+  witness_.fails = false;
+  ASSERT_TRUE((*identities)->Revoke(serials[0], ActBy(), kNow));
+  identities = Identities::Load(*store_, kDomain);
+  for (const std::string& serial : serials) EXPECT_TRUE((*identities)->IsRevoked(serial));
+}
+
 TEST_F(RegistryTest, Prune_TakesWhatEndedLongAgoAndKeepsChainsWhole) {
   ASSERT_TRUE(CreateAuthority(*store_, kDomain, kNow));
   auto identities = Identities::Load(*store_, kDomain);
