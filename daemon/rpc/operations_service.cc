@@ -1,6 +1,7 @@
 #include "daemon/rpc/operations_service.h"
 
 #include <sodium.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <optional>
@@ -154,6 +155,19 @@ Result<void> OperationsService::RecordFirst(const Admitted& admitted, std::strin
   return {};
 }
 
+// The second line where the answer holds a slot's secret. The first one is what the change needed;
+// without this one the answer leaves all the same, for nobody could have the secret once more.
+void OperationsService::RecordNewSlot(Admitted& admitted, std::string object) const {
+  admitted.recorded = true;
+  admitted.entry.object = std::move(object);
+  admitted.entry.outcome = audit::Outcome::kAllowed;
+  auto recorded = edge_.GetTrail().RecordAndWait(admitted.entry);
+  if (!recorded) {
+    spdlog::error("no second audit line about a new slot act={} object=\"{}\": {}",
+                  admitted.entry.act, admitted.entry.object, recorded.error().GetText());
+  }
+}
+
 void OperationsService::AddTo(Methods& methods) {
   methods.Add("Operations.Status", *this, &OperationsService::Status);
   methods.Add("Operations.Unseal", *this, &OperationsService::Unseal);
@@ -225,8 +239,7 @@ void OperationsService::AddSlot(Call& call) {
         if (auto told = RecordFirst(admitted, asked.kind()); !told) return told;
         auto added = parts_.keyring.AddSlot(*wanted);
         if (!added) return Fail(std::move(added));
-        admitted.entry.object =
-            "slot:" + std::to_string(added->slot.id) + " " + asked.kind();
+        RecordNewSlot(admitted, "slot:" + std::to_string(added->slot.id) + " " + asked.kind());
         Write(*added, answer);
         return {};
       });
@@ -241,8 +254,7 @@ void OperationsService::ReissueSlot(Call& call) {
         auto added = parts_.keyring.ReissueSlot(
             asked.id(), crypto::SecretBytes::CopyOf(asked.passphrase()));
         if (!added) return Fail(std::move(added));
-        admitted.entry.object =
-            from + " slot:" + std::to_string(added->slot.id);
+        RecordNewSlot(admitted, from + " slot:" + std::to_string(added->slot.id));
         Write(*added, answer);
         return {};
       });

@@ -77,6 +77,7 @@ class OperationsService final {
 
   Result<void> WriteFacts(v1::StatusResponse& answer) const;
   Result<void> RecordFirst(const Admitted& admitted, std::string object) const;
+  void RecordNewSlot(Admitted& admitted, std::string object) const;
 
   const Edge& edge_;
   Workers& workers_;

@@ -273,6 +273,43 @@ TEST_F(EdgeTest, AFailureBehindTheCommit_HasALineOfItsOwnBesideTheCommits) {
   EXPECT_NE(lines[1].find(R"("code":"UNAVAILABLE")"), std::string::npos) << lines[1];
 }
 
+// A slot's secret is said once: behind the line before the change nothing may keep it back.
+TEST_F(EdgeTest, ANewSlotsSecretIsAnswered_AlsoWhereOnlyTheLineBeforeTheChangeIsWritten) {
+  const auto admin = v1::Operations::NewStub(vault_.Unix());
+  std::atomic<int> writes = 0;
+  vault_.before_write = [&] { vault_.disk_full = ++writes > 1; };
+  v1::AddSlotRequest add;
+  add.set_kind("shares");
+  add.set_label("board");
+  add.set_threshold(2);
+  add.set_total(3);
+  const std::uint64_t before = vault_.Trail().LastSequence();
+  v1::AddSlotResponse added;
+  const grpc::Status status = admin->AddSlot(NewContext().get(), add, &added);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(added.texts_size(), 3);
+
+  writes = 0;
+  v1::ReissueSlotRequest reissue;
+  reissue.set_id(added.slot().id());
+  v1::AddSlotResponse reissued;
+  const grpc::Status again = admin->ReissueSlot(NewContext().get(), reissue, &reissued);
+  EXPECT_TRUE(again.ok()) << again.error_message();
+  EXPECT_EQ(reissued.texts_size(), 3);
+  EXPECT_GT(writes, 1) << "the second line was tried";
+
+  // Where nothing can be written there is no change either.
+  writes = 1;
+  EXPECT_EQ(admin->AddSlot(NewContext().get(), add, &added).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  vault_.before_write = nullptr;
+  vault_.disk_full = false;
+  const auto lines = vault_.LinesAfter(before);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_NE(lines[0].find(R"("object":"begin shares")"), std::string::npos) << lines[0];
+  EXPECT_NE(lines[1].find(R"("object":"begin slot:)"), std::string::npos) << lines[1];
+}
+
 TEST_F(EdgeTest, AReadOfNoSecret_LeavesNoLine) {
   const auto admin = v1::Registry::NewStub(vault_.Unix());
   const std::uint64_t before = vault_.Trail().LastSequence();
