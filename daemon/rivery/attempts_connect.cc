@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "crypto/sabotage.h"
+#include "daemon/custody/fingerprints.h"
 #include "daemon/custody/reveal.h"
 #include "daemon/rivery/attempts_driver.h"
 #include "daemon/rivery/connections.h"
@@ -99,7 +100,9 @@ void Attempts::State::Create(const StoredAttempt& stored, const OpenAccount& acc
                            : client.Create(endpoint, type, stored.row.connection_name, *body);
   if (created) {
     return Finish(*creating, *created, type,
-                  {version, FingerprintOf(store.GetKeyring(), stored.row.project, *body)});
+                  {version, FingerprintOf(store.GetKeyring(), stored.row.project, *body),
+                   custody::FingerprintOf(store.FingerprintKey(), stored.row.project.Str(),
+                                          *body)});
   }
   PutOff(*creating, account, Operation::kCreate, created.error());
   if (created.error().fate == Fate::kUnclear) return Doubt(*creating);
@@ -176,6 +179,7 @@ void Attempts::State::Finish(const StoredAttempt& attempt, const RemoteConnectio
   connection.connection_type = connection_type;
   connection.written_version = held.version;
   connection.written_fingerprint = std::move(held.fingerprint);
+  connection.written_data = std::move(held.data);
   connection.principal = attempt.row.principal;
   connection.created_at_s = connection.updated_at_s = clock();
   const bool adopted = attempt.row.state == AttemptState::kUnclear;

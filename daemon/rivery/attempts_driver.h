@@ -187,11 +187,12 @@ struct Attempts::State {
   /// unclear -> created, stored or failed: by looking, never by sending again. "None" counts only
   /// after the settle time.
   void LookFor(const StoredAttempt& unclear, const OpenAccount& account);
-  /// -> created, in one commit with the connection. What it holds: record version and fingerprint;
-  /// 0 and empty where that is not known.
+  /// -> created, in one commit with the connection. What it holds, as its row will say
+  /// (`written_*`); 0 and empty where that is not known.
   struct Held {
     std::uint64_t version = 0;
     std::string fingerprint = {};
+    std::string data = {};
   };
   void Finish(const StoredAttempt& attempt, const RemoteConnection& remote,
               const std::string& connection_type, Held held);

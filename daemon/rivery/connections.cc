@@ -13,6 +13,7 @@
 #include "crypto/fields.h"
 #include "crypto/hex.h"
 #include "crypto/sealed.h"
+#include "daemon/custody/fingerprints.h"
 #include "daemon/custody/reveal.h"
 #include "daemon/rivery/accounts.h"
 #include "daemon/rivery/failure.h"
@@ -44,6 +45,14 @@ std::unexpected<Failure> NothingSent(Error error) {
 
 Error IsBusy() {
   return {Code::kConflict, "another change of the connection is on its way"};
+}
+
+// Whether credentials of the version that was written are those that were.
+bool AreThoseWritten(const storage::Credentials& credentials, const storage::Connection& row) {
+  if (row.written_data.empty() || credentials.fingerprints.empty()) {
+    return credentials.created_at_s <= row.updated_at_s;
+  }
+  return credentials.fingerprints.front() == row.written_data;
 }
 
 }  // namespace
@@ -87,7 +96,7 @@ Standing StandingOf(const storage::Connection& row,
     return {Step::kRefused, row.refusal};
   }
   const bool holds_it = row.written_version == credentials->version &&
-                        credentials->row.created_at_s <= row.updated_at_s;
+                        AreThoseWritten(credentials->row, row);
   return {holds_it ? Step::kInStep : Step::kBehind};
 }
 
@@ -233,6 +242,8 @@ Reply<storage::Stored<storage::Connection>> Connections::Write(access::Permit pe
 
   updated.written_version = version;
   updated.written_fingerprint = FingerprintOf(store_.GetKeyring(), pair->project, *body);
+  updated.written_data =
+      custody::FingerprintOf(store_.FingerprintKey(), pair->project.Str(), *body);
   updated.updated_at_s = now_s;
   updated.principal = caller.who.Str();
   updated.refusal.clear();

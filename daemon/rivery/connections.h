@@ -56,8 +56,9 @@ struct Standing {
   Step step = Step::kInStep;
   std::string why = {};
 };
-/// Compares record versions, and ages: credentials that were deleted and stored anew count from 1
-/// again.
+/// Compares record versions and what `#data` holds, for credentials that were deleted and stored
+/// anew count from 1 again. Where one of the rows is of before there was a fingerprint to compare,
+/// it is ages, by the wall clock.
 Standing StandingOf(const storage::Connection& row,
                     const std::optional<storage::Stored<storage::Credentials>>& credentials);
 

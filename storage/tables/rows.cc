@@ -123,6 +123,7 @@ enum class ConnectionField : std::uint8_t {
   kRefusedVersion = 15,
   kSeenChangedAt = 16,
   kProperties = 17,
+  kWrittenData = 18,
 };
 
 enum class AuthorityField : std::uint8_t { kTrustDomain = 1, kCertificate = 2, kCreatedAt = 3 };
@@ -501,6 +502,7 @@ void Connection::Encode(FieldWriter& fields) const {
   fields.Put(Number(kRefusedVersion), refused_version);
   fields.Put(Number(kSeenChangedAt), seen_changed_at_ms);
   fields.Put(Number(kProperties), properties);
+  fields.Put(Number(kWrittenData), written_data);
 }
 
 Result<Connection> Connection::Decode(const FieldReader& fields) {
@@ -531,6 +533,7 @@ Result<Connection> Connection::Decode(const FieldReader& fields) {
       .refused_version = fields.Number(Number(kRefusedVersion)),
       .seen_changed_at_ms = fields.Signed(Number(kSeenChangedAt)),
       .properties = fields.Text(Number(kProperties)),
+      .written_data = fields.Text(Number(kWrittenData)),
   };
 }
 

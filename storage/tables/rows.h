@@ -261,6 +261,8 @@ struct Connection {
   /// looked at since it was last written.
   std::int64_t seen_changed_at_ms = 0;
   std::string properties;  ///< a JSON object of what else each write carries; empty: nothing
+  /// The fingerprint of the `#data` last written, as `Credentials` has it; empty in rows of before.
+  std::string written_data;
 
   static crypto::RowNames Names(const ProjectId& project, const ComponentId& component,
                                 const AccountId& account, const std::string& connection_id) {

@@ -75,6 +75,7 @@ TEST(Rows, Decode_KeepsLaterFieldsAndReadsRowsThatLackThem) {
   connection.refused_version = 202;
   connection.seen_changed_at_ms = 203;
   connection.properties = "{\"description\":\"of a connection\"}";
+  connection.written_data = "written-data-hash";
   const auto decoded = []<Row R>(const R& row) {
     return *R::Decode(*FieldReader::Parse(Encoded(row)));
   };

@@ -261,6 +261,10 @@ TEST_F(AttemptsTest, AuthorizeAndConnect_GoesFromNewToCreated) {
   EXPECT_EQ(connection->row.connection_type, "gspreadsheet");
   EXPECT_EQ(connection->row.oauth_id.Str(), "one");
   EXPECT_EQ(connection->row.written_version, 1u);
+  const auto credentials = vault_.Store().Get<storage::Credentials>(storage::Credentials::Names(
+      vault_.project, vault_.component, connection->row.oauth_id));
+  ASSERT_TRUE(credentials);
+  EXPECT_EQ(connection->row.written_data, credentials->row.fingerprints.front());
   AwaitTrue([&] { return attempts_->OpenCount() == 0; });  // counted behind the commit
 }
 

@@ -271,6 +271,26 @@ TEST_F(ConnectionsTest, Update_WritesDownWhatItHoldsAndWhoAnswersForIt) {
   EXPECT_NE(Row().row.written_fingerprint, first);
 }
 
+// In the same second, or after the clock went back: the version and the time are those of before.
+TEST_F(ConnectionsTest, StandingOf_TellsCredentialsThatWereStoredAnewByWhatTheyHold) {
+  ASSERT_TRUE(Update());
+  const auto put_anew = [&](std::string_view data) {
+    EXPECT_TRUE(custody::Delete(vault_.PermitFor(Right::kStore), fakes::TestVault::IdOf("one"),
+                                fakes::SetupAct(), vault_.Store()));
+    vault_.Put("one", data);
+    auto credentials = vault_.Store().Get<storage::Credentials>(storage::Credentials::Names(
+        vault_.project, vault_.component, fakes::TestVault::IdOf("one")));
+    EXPECT_EQ(credentials->version, Row().row.written_version);
+    return std::optional(std::move(*credentials));
+  };
+  EXPECT_EQ(StandingOf(Row().row, put_anew("{\"access_token\":\"newer\"}")).step, Step::kBehind);
+  auto same = put_anew(kData);
+  EXPECT_EQ(StandingOf(Row().row, same).step, Step::kInStep);
+  same->row.created_at_s = Row().row.updated_at_s + 86'400;
+  EXPECT_EQ(StandingOf(Row().row, same).step, Step::kInStep) << "stored while a clock was ahead";
+  ASSERT_TRUE(Update());
+}
+
 TEST_F(ConnectionsTest, Update_OfRotatingCredentialsNeverWritesOlderOnesUnlessAllowed) {
   SetRotating();
   vault_.Put("one", "{\"access_token\":\"newer\"}");
