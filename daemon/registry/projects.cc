@@ -1,7 +1,9 @@
 #include "daemon/registry/projects.h"
 
+#include <limits>
 #include <utility>
 
+#include "daemon/registry/ended_attempts.h"
 #include "storage/free_text.h"
 
 namespace oauthvault::registry {
@@ -13,7 +15,7 @@ Result<void> MustBeEmpty(const storage::Store& store, const ProjectId& id) {
   if (!page) return Fail(std::move(page));
   if (!page->rows.empty()) {
     return Fail(Code::kConflict,
-                "the project still holds credentials, attempts, connections or grants", id);
+                "the project still holds credentials, connections or grants", id);
   }
   return {};
 }
@@ -23,6 +25,13 @@ Result<void> MustHaveNoToken(const storage::Store& store, const ProjectId& id) {
   return store.ForEach<storage::Token>("", "", [&](const auto& token) -> Result<void> {
     if (token.row.project != id.Str()) return {};
     return Fail(Code::kConflict, "the project still has tokens; revoke them first", id);
+  });
+}
+
+Result<void> MustHaveNoOpenAttempt(const storage::Store& store, const ProjectId& id) {
+  return store.ForEach<storage::Attempt>(id.Str(), "", [&](const auto& stored) -> Result<void> {
+    if (storage::IsFinal(stored.row)) return {};
+    return Fail(Code::kConflict, "the project has unfinished attempts; cancel them first", id);
   });
 }
 
@@ -61,10 +70,14 @@ Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::
   if (!project) return Fail(std::move(project));
   if (auto ok = MustBeEmpty<storage::Credentials>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::CredentialsVersion>(store, id); !ok) return ok;
-  if (auto ok = MustBeEmpty<storage::Attempt>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Connection>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Grant>(store, id); !ok) return ok;
   if (auto ok = MustHaveNoToken(store, id); !ok) return ok;
+  if (auto ok = MustHaveNoOpenAttempt(store, id); !ok) return ok;
+  storage::Act prune = act;
+  prune.act = "attempts.prune";
+  auto pruned = RemoveEndedAttempts(store, id, std::numeric_limits<std::int64_t>::max(), prune);
+  if (!pruned) return Fail(std::move(pruned));
   act.project = id.Str();
   storage::Batch batch(std::move(act));
   batch.Remove(project->row, project->version);

@@ -18,7 +18,8 @@ Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      std::string title,
                                                      storage::Act act, std::int64_t now_s);
 
-/// Errors: NotFound; Conflict while it holds credentials, attempts, connections, grants or tokens.
+/// Attempts that have ended go along, in commits before its own. Errors: NotFound; Conflict while
+/// it holds credentials, unfinished attempts, connections, grants or tokens; Corrupt, Unavailable.
 Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::Act act);
 
 /// Whether anything new may be put under a project. Errors: NotFound (not registered, or being

@@ -57,17 +57,4 @@ bool IsResumable(std::string_view reason) {
   return row != kReasons.end() && row->resumable;
 }
 
-bool IsFinal(const storage::Attempt& attempt) {
-  switch (attempt.state) {
-    case AttemptState::kCreated:
-    case AttemptState::kFailed: return true;
-    case AttemptState::kStored: return !attempt.connect;
-    case AttemptState::kNew:
-    case AttemptState::kStarted:
-    case AttemptState::kCreating:
-    case AttemptState::kUnclear: return false;
-  }
-  __builtin_unreachable();
-}
-
 }  // namespace oauthvault::rivery

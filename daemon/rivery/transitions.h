@@ -25,7 +25,4 @@ std::span<const Reason> Reasons();
 /// Whether a new link may go on for what failed so.
 bool IsResumable(std::string_view reason);
 
-/// Whether a state is final: created; failed; stored where no connection was asked for.
-bool IsFinal(const storage::Attempt& attempt);
-
 }  // namespace oauthvault::rivery

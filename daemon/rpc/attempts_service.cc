@@ -31,7 +31,7 @@ void Write(const storage::Attempt& row, const rivery::Attempts& attempts, v1::At
   message.set_account(row.account.Str());
   message.set_oauth_id(row.oauth_id.Str());
   message.set_state(StateOf(row.state));
-  message.set_final(rivery::IsFinal(row));
+  message.set_final(storage::IsFinal(row));
   message.set_failure(row.failure);
   message.set_connection_name(row.connection_name);
   message.set_connection_id(row.connection_id);

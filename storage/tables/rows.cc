@@ -483,6 +483,19 @@ Result<Attempt> Attempt::Decode(const FieldReader& fields) {
   };
 }
 
+bool IsFinal(const Attempt& attempt) {
+  switch (attempt.state) {
+    case AttemptState::kCreated:
+    case AttemptState::kFailed: return true;
+    case AttemptState::kStored: return !attempt.connect;
+    case AttemptState::kNew:
+    case AttemptState::kStarted:
+    case AttemptState::kCreating:
+    case AttemptState::kUnclear: return false;
+  }
+  __builtin_unreachable();
+}
+
 void Connection::Encode(FieldWriter& fields) const {
   using enum ConnectionField;
   fields.Put(Number(kProject), project.Str());

@@ -237,6 +237,9 @@ struct Attempt {
   bool operator==(const Attempt&) const = default;
 };
 
+/// Whether an attempt has ended: created; failed; stored where no connection was asked for.
+bool IsFinal(const Attempt& attempt);
+
 /// What a stored authorization became in Rivery.
 struct Connection {
   static constexpr TableId kTable = TableId::kConnections;

@@ -15,6 +15,7 @@
 #include "crypto/keyring.h"
 #include "crypto/slots.h"
 #include "daemon/registry/components.h"
+#include "daemon/registry/ended_attempts.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
 #include "daemon/registry/projects.h"
@@ -155,6 +156,44 @@ TEST_F(RegistryTest, RemoveProject_RefusesWhileItHoldsAnything) {
   EXPECT_TRUE(RemoveComponent(*store_, C("drive"), ActBy()));
   EXPECT_TRUE(RemoveProject(*store_, P("acme"), ActBy()));
   EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"), ActBy())), Code::kNotFound);
+}
+
+TEST_F(RegistryTest, RemoveProject_TakesAttemptsThatHaveEndedAlong) {
+  ASSERT_TRUE(Add("acme"));
+  ASSERT_TRUE(Add("globex"));
+  const auto add = [&](std::size_t number, std::string_view project, storage::AttemptState state) {
+    storage::Attempt attempt{P(project), C("drive"), *AttemptId::Parse(std::to_string(number)),
+                             *AccountId::Parse("account"), *OauthId::Parse("main")};
+    attempt.state = state;
+    attempt.connect = true;
+    attempt.updated_at_s = kNow;
+    storage::Batch batch(ActBy());
+    batch.Insert(attempt);
+    EXPECT_TRUE(store_->Commit(std::move(batch)));
+    return attempt;
+  };
+  for (std::size_t i = 0; i <= kMaxAttemptsTogether; ++i) {
+    add(i, "acme", i % 2 == 0 ? storage::AttemptState::kFailed : storage::AttemptState::kCreated);
+  }
+  const storage::Attempt waits = add(1000, "acme", storage::AttemptState::kStored);
+  const storage::Attempt other = add(0, "globex", storage::AttemptState::kFailed);
+  EXPECT_EQ(CodeOf(RemoveProject(*store_, P("acme"), ActBy())), Code::kConflict);
+  EXPECT_EQ(store_->List<storage::Attempt>("acme", "", "", 500)->rows.size(),
+            kMaxAttemptsTogether + 2) << "all or nothing";
+  storage::Batch batch(ActBy());
+  batch.Remove(waits, 1);
+  ASSERT_TRUE(store_->Commit(std::move(batch)));
+
+  const std::size_t lines = witness_.acts.size();
+  const auto removed = RemoveProject(*store_, P("acme"), ActBy());
+  ASSERT_TRUE(removed) << removed.error().Message();
+  EXPECT_TRUE(store_->Find<storage::Attempt>(other.Names())->has_value());
+  ASSERT_EQ(witness_.acts.size(), lines + 3);
+  EXPECT_EQ(witness_.acts[lines].act, "attempts.prune");
+  EXPECT_EQ(witness_.acts[lines].project, "acme");
+  EXPECT_EQ(witness_.acts[lines].object, "removed:" + std::to_string(kMaxAttemptsTogether));
+  EXPECT_EQ(witness_.acts[lines + 1].object, "removed:1");
+  EXPECT_EQ(witness_.acts[lines + 2].act, ActBy().act) << "a restore takes it for the end";
 }
 
 TEST_F(RegistryTest, SetComponent_KeepsWhatIsNotGivenTheSecretToo) {
