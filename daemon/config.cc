@@ -160,6 +160,9 @@ const std::vector<Setting>& Settings() {
       {"identities.kept_days", Form::kNumber, "days that identities stay listed behind their end",
        NumberSetting<std::uint32_t>(
            1, 3650, [](Config& c) -> std::uint32_t& { return c.identities.kept_days; })},
+      {"attempts.kept_days", Form::kNumber, "days that attempts stay listed behind their end",
+       NumberSetting<std::uint32_t>(
+           1, 3650, [](Config& c) -> std::uint32_t& { return c.attempts.kept_days; })},
       {"edge.max_connections", Form::kNumber, "TCP connections at one time",
        NumberSetting<std::uint32_t>(
            1, 100'000, [](Config& c) -> std::uint32_t& { return c.edge.max_connections; })},
@@ -330,8 +333,9 @@ std::expected<void, std::string> ReadTable(const toml::table& table, const std::
   for (const auto& [name, node] : table) {
     const std::string key = prefix + std::string(name.str());
     if (const toml::table* inner = node.as_table()) {
-      if (key == "store" || key == "custody" || key == "identities" || key == "edge" ||
-          key == "http" || key == "tls" || key == "rivery" || key == "rivery.routes") {
+      if (key == "store" || key == "custody" || key == "identities" || key == "attempts" ||
+          key == "edge" || key == "http" || key == "tls" || key == "rivery" ||
+          key == "rivery.routes") {
         if (auto read = ReadTable(*inner, key + ".", source, config); !read) return read;
         continue;
       }

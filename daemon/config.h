@@ -43,6 +43,10 @@ struct Config {
   } identities;
 
   struct {
+    std::uint32_t kept_days = 90;
+  } attempts;
+
+  struct {
     std::uint32_t max_connections = 1000;
     std::uint32_t max_connections_per_address = 256;
     std::uint32_t max_handshakes = 256;

@@ -45,6 +45,7 @@ std::string Described(const Config& config) {
   text << '\n' << config.trust_domain << '\n' << config.log_level << '\n'
        << static_cast<int>(config.fsck) << config.allow_unlocked << '\n'
        << config.store.map_size_mib << '\n' << config.custody.kept_versions << '\n'
+       << config.identities.kept_days << ' ' << config.attempts.kept_days << '\n'
        << config.edge.max_connections << '\n'
        << config.edge.max_connections_per_address << '\n' << config.edge.max_handshakes << '\n'
        << config.edge.max_calls << '\n' << config.edge.max_calls_per_principal << '\n'
@@ -148,7 +149,7 @@ TEST_F(ConfigFile, TheDocumentedFileAndTheFlagsNameTheSameSettings) {
   // No setting: --sealed is for this one start.
   for (const char* builtin : {"--help", "--version", "--sealed"}) flags.erase(builtin);
   EXPECT_EQ(flags, documented);
-  EXPECT_EQ(documented.size(), 36U);
+  EXPECT_EQ(documented.size(), 37U);
 }
 
 TEST_F(ConfigFile, AFlagBeatsTheEnvironmentWhichBeatsTheFileWhichBeatsTheDefault) {
