@@ -197,6 +197,8 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
     return Refuse(std::move(trail), in_use ? kAboutInUse : kAboutTrail);
   }
   (*trail)->CallBackWithin([&corks](const auto& call_back) { corks.Around(call_back); });
+  // Before this start's own lines, which have the time of the clock that is to be judged.
+  const std::int64_t told_at_s = upkeep::LastToldAtS(**trail);
   storage::Ledger ledger(keyring, audit::RecorderOf(**trail));
   auto engine = storage::OpenLmdbStore(StoreSettings(config), keyring.Id(), ledger);
   if (!engine) return Refuse(std::move(engine), kAboutStore);
@@ -225,8 +227,11 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
     return std::unexpected(std::move(finished.error()));
   }
   upkeep::Rewrapper rewrapper(store, keyring, NowS);
-  upkeep::Pruner pruner(**identities, std::chrono::days(config.identities.kept_days),
-                        [&trail] { return (*trail)->HasRoom(); }, NowS);
+  upkeep::Pruner pruner(**identities, store,
+                        {std::chrono::days(config.identities.kept_days),
+                         std::chrono::days(config.attempts.kept_days)},
+                        [&trail] { return (*trail)->HasRoom(); }, told_at_s,
+                        {NowS, std::chrono::steady_clock::now});
 
   const rivery::Reach reach{config.rivery.allow_loopback, config.rivery.allow_private};
   const rivery::Client client(RoutesOf(config), rivery::Limits{}, reach,
