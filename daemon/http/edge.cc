@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "crypto/fields.h"
+#include "daemon/audit/call_line.h"
 #include "daemon/http/routes.h"
 
 namespace oauthvault::http {
@@ -76,7 +77,13 @@ Result<Reply> Edge::Take(const Request& request, const Route*& route) const {
               std::move(matched->id)};
   if (route->shows == Shows::kNothing) return route->tell(visit);
   if (auto admitted = Admit(*route, visit); !admitted) return Fail(std::move(admitted));
-  return RecordAfter(*route, visit, route->tell(visit));
+  Result<Reply> told = route->tell(visit);
+  Result<void> ended;
+  if (!told) ended = std::unexpected(told.error());
+  ended = audit::RecordEnd(vault_->trail, route->lines, std::move(visit.entry), visit.recorded,
+                           std::move(ended));
+  if (!ended) return Fail(std::move(ended));
+  return told;
 }
 
 Result<void> Edge::Admit(const Route& route, Visit& visit) const {
@@ -115,6 +122,7 @@ Result<void> Edge::Admit(const Route& route, Visit& visit) const {
   }
   auto permit = access::Decide(holder->principal, route.right, *scope, holder->rights);
   if (!permit) return Deny(permit.error(), visit);
+  if (auto room = audit::CheckRoom(vault_->trail, route.lines); !room) return room;
   visit.permit = std::move(*permit);
   visit.holder = std::move(*holder);
   return {};
@@ -123,19 +131,9 @@ Result<void> Edge::Admit(const Route& route, Visit& visit) const {
 Result<void> Edge::Deny(const Error& error, Visit& visit) const {
   visit.entry.outcome = audit::Outcome::kDenied;
   visit.entry.code = NameOf(error.GetCode());
-  auto recorded = vault_->trail.RecordAndWait(std::move(visit.entry));
+  auto recorded = vault_->trail.RecordDenialAndWait(std::move(visit.entry));
   if (!recorded) return Fail(std::move(recorded));
   return std::unexpected(error);
-}
-
-Result<Reply> Edge::RecordAfter(const Route& route, Visit& visit, Result<Reply> told) const {
-  // A commit told of itself; a failure after it gets a line of its own.
-  if (!route.audited || (visit.recorded && told)) return told;
-  visit.entry.outcome = told ? audit::Outcome::kAllowed : audit::Outcome::kFailed;
-  if (!told) visit.entry.code = NameOf(told.error().GetCode());
-  auto recorded = vault_->trail.RecordAndWait(std::move(visit.entry));
-  if (!recorded) return Fail(std::move(recorded));
-  return told;
 }
 
 }  // namespace oauthvault::http

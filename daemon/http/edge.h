@@ -24,7 +24,6 @@ class Edge {
   Result<Reply> Take(const Request& request, const Route*& route) const;
   Result<void> Admit(const Route& route, Visit& visit) const;
   Result<void> Deny(const Error& error, Visit& visit) const;
-  Result<Reply> RecordAfter(const Route& route, Visit& visit, Result<Reply> told) const;
 
   Vault* const vault_;
   metrics::Calls& calls_;

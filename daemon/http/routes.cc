@@ -11,35 +11,39 @@ namespace {
 using access::Right;
 using enum Shows;
 
+constexpr audit::LineRule kQuiet = {};
+constexpr audit::LineRule kAudited = {.audited = true};
+constexpr audit::LineRule kRevokes = {.audited = true, .revokes = true};
+
 constexpr Route kRoutes[] = {
-    {"GET", "/manage", kManageToken, Right::kRegister, "Registry.ListComponents", false,
+    {"GET", "/manage", kManageToken, Right::kRegister, "Registry.ListComponents", kQuiet,
      ListComponents},
-    {"POST", "/manage", kManageToken, Right::kRegister, "Registry.SetComponent", true,
+    {"POST", "/manage", kManageToken, Right::kRegister, "Registry.SetComponent", kAudited,
      RegisterComponent},
-    {"GET", "/manage/{component}", kManageToken, Right::kRegister, "Registry.GetComponent", false,
+    {"GET", "/manage/{component}", kManageToken, Right::kRegister, "Registry.GetComponent", kQuiet,
      ShowComponent},
-    {"PATCH", "/manage/{component}", kManageToken, Right::kRegister, "Registry.SetComponent", true,
-     ChangeComponent},
+    {"PATCH", "/manage/{component}", kManageToken, Right::kRegister, "Registry.SetComponent",
+     kAudited, ChangeComponent},
     {"DELETE", "/manage/{component}", kManageToken, Right::kRegister, "Registry.RemoveComponent",
-     true, RemoveComponent},
-    {"GET", "/credentials/{component}", kProjectToken, Right::kDescribe, "Credentials.List", false,
+     kRevokes, RemoveComponent},
+    {"GET", "/credentials/{component}", kProjectToken, Right::kDescribe, "Credentials.List", kQuiet,
      ListCredentials},
-    {"POST", "/credentials/{component}", kProjectToken, Right::kStore, "Credentials.Store", true,
-     StoreCredentials},
+    {"POST", "/credentials/{component}", kProjectToken, Right::kStore, "Credentials.Store",
+     kAudited, StoreCredentials},
     {"GET", "/credentials/{component}/{id}", kProjectToken, Right::kDescribe,
-     "Credentials.Describe", true, ShowCredentials},
+     "Credentials.Describe", kAudited, ShowCredentials},
     {"DELETE", "/credentials/{component}/{id}", kProjectToken, Right::kStore, "Credentials.Delete",
-     true, RemoveCredentials},
-    {"POST", "/encrypt", kProjectToken, Right::kEncrypt, "Credentials.Encrypt", true, SealBody},
-    {"POST", "/authorize/{component}", kNothing, Right::kAnyone, "http.authorize", false,
+     kRevokes, RemoveCredentials},
+    {"POST", "/encrypt", kProjectToken, Right::kEncrypt, "Credentials.Encrypt", kAudited, SealBody},
+    {"POST", "/authorize/{component}", kNothing, Right::kAnyone, "http.authorize", kQuiet,
      NotOffered},
-    {"GET", "/authorize/{component}/callback", kNothing, Right::kAnyone, "http.callback", false,
+    {"GET", "/authorize/{component}/callback", kNothing, Right::kAnyone, "http.callback", kQuiet,
      NotOffered},
-    {"GET", "/health", kNothing, Right::kAnyone, "http.health", false, Ready, true},
-    {"GET", "/health/live", kNothing, Right::kAnyone, "http.health", false, Live, true},
-    {"GET", "/health/ready", kNothing, Right::kAnyone, "http.health", false, Ready, true},
-    {"GET", "/metrics", kNothing, Right::kAnyone, "http.metrics", false, Metrics, true},
-    {"GET", "/openapi.json", kNothing, Right::kAnyone, "http.openapi", false, Description, true},
+    {"GET", "/health", kNothing, Right::kAnyone, "http.health", kQuiet, Ready, true},
+    {"GET", "/health/live", kNothing, Right::kAnyone, "http.health", kQuiet, Live, true},
+    {"GET", "/health/ready", kNothing, Right::kAnyone, "http.health", kQuiet, Ready, true},
+    {"GET", "/metrics", kNothing, Right::kAnyone, "http.metrics", kQuiet, Metrics, true},
+    {"GET", "/openapi.json", kNothing, Right::kAnyone, "http.openapi", kQuiet, Description, true},
 };
 
 std::optional<unsigned> DigitOf(char c) {

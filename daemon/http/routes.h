@@ -8,6 +8,7 @@
 
 #include "crypto/error.h"
 #include "daemon/access/decide.h"
+#include "daemon/audit/call_line.h"
 #include "daemon/http/exchange.h"
 #include "daemon/http/visit.h"
 
@@ -27,7 +28,7 @@ struct Route {
   Shows shows;
   access::Right right;   ///< not asked where nothing is shown
   std::string_view act;  ///< in audit lines and metrics, as the counterpart in gRPC is called
-  bool audited;          ///< allowed calls leave a line, too; denials always do
+  audit::LineRule lines;
   Result<Reply> (*tell)(Visit&);
   bool while_sealed = false;  ///< answers also while the vault is sealed
 };

@@ -55,7 +55,7 @@ Result<AccessRules> AccessRules::FromContract(std::span<const std::string_view> 
       const std::string& full_name = method->full_name();
       const std::string_view act =
           std::string_view(full_name).substr(service->file()->package().size() + 1);
-      Rule rule{std::string(act), *right, option.audited(), option.revokes()};
+      Rule rule{std::string(act), *right, {option.audited(), option.revokes()}};
       const v1::CallLimits& limits = method->options().GetExtension(v1::limits);
       if (limits.request_bytes() != 0) rule.max_request_bytes = limits.request_bytes();
       if (limits.deadline_s() != 0) rule.max_deadline = std::chrono::seconds(limits.deadline_s());

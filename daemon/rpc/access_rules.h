@@ -9,6 +9,7 @@
 
 #include "crypto/error.h"
 #include "daemon/access/decide.h"
+#include "daemon/audit/call_line.h"
 
 namespace oauthvault::rpc {
 
@@ -20,8 +21,7 @@ inline constexpr std::chrono::seconds kDefaultDeadline{60};
 struct Rule {
   std::string act;  ///< `Registry.AddProject`, as in audit lines
   access::Right right;
-  bool audited;
-  bool revokes;  ///< its line may use the reserve of a full disk
+  audit::LineRule lines;
   std::size_t max_request_bytes = kDefaultRequestBytes;
   std::chrono::seconds max_deadline = kDefaultDeadline;  ///< how far ahead at most
   bool needs_deadline = true;                            ///< all but streams

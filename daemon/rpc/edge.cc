@@ -79,12 +79,10 @@ void Edge::AdmitWith(access::Right right, const Call& call, const access::Scope&
   entry.principal = caller ? caller->who.Str() : "-";
   entry.peer = caller ? caller->peer : call.Grpc().peer();
   if (caller) entry.request_id = caller->request_id;
-  // What commits has its line after the fact, so there must be room for it before.
-  if (permit && rule.audited && !rule.revokes && !trail_.HasRoom()) {
-    return done(Fail(Code::kUnavailable, "the disk under the audit trail has room to revoke only"));
-  }
   if (permit) {
-    entry.revokes = rule.revokes;
+    auto room = audit::CheckRoom(trail_, rule.lines);
+    if (!room) return done(Fail(std::move(room)));
+    entry.revokes = rule.lines.revokes;
     return done(Admitted{std::move(*permit), std::move(*caller), std::move(entry), false,
                          std::move(*place)});
   }
@@ -114,26 +112,6 @@ Result<void> Edge::StillPermitted(const Call& call, const access::Scope& scope) 
       access::Decide(caller->who, call.GetMethod().rule->right, scope, *grants_.InForce());
   if (!permit) return Fail(std::move(permit));
   return {};
-}
-
-Result<void> Edge::RecordAfter(const Rule& rule, Admitted& admitted, Result<void> told) const {
-  // A story that recorded by itself and then failed leaves a second line that says so; one that
-  // was denied on the way leaves a line whatever the method.
-  const bool denied = !told && told.error().GetCode() == Code::kDenied;
-  if ((!rule.audited && !denied) || (admitted.recorded && told)) return told;
-  audit::Entry& entry = admitted.entry;
-  entry.outcome = told     ? audit::Outcome::kAllowed
-                  : denied ? audit::Outcome::kDenied
-                           : audit::Outcome::kFailed;
-  if (!told) entry.code = NameOf(told.error().GetCode());
-  entry.revokes = rule.revokes;
-  if (denied) {
-    Result<void> recorded = trail_.RecordDenialAndWait(std::move(entry));
-    return recorded ? std::move(told) : recorded;
-  }
-  auto recorded = trail_.RecordAndWait(std::move(entry));
-  if (!recorded) return Fail(std::move(recorded));
-  return told;
 }
 
 }  // namespace oauthvault::rpc

@@ -12,6 +12,7 @@
 #include "crypto/error.h"
 #include "daemon/access/caller.h"
 #include "daemon/access/decide.h"
+#include "daemon/audit/call_line.h"
 #include "daemon/audit/trail.h"
 #include "daemon/registry/grants.h"
 #include "daemon/rpc/access_rules.h"
@@ -91,9 +92,10 @@ class Edge {
                                   call_admitted = std::move(*admitted)]() mutable {
               Response response;
               Result<void> told = Tell(story, call_admitted, request, response);
-              told = RecordAfter(rule, call_admitted, std::move(told));
+              told = audit::RecordEnd(trail_, rule.lines, std::move(call_admitted.entry),
+                                      call_admitted.recorded, std::move(told));
               // What was done is told in any case; such an answer is small.
-              if (told && !rule.audited) told = call.GetPlace().Hold(response.ByteSizeLong());
+              if (told && !rule.lines.audited) told = call.GetPlace().Hold(response.ByteSizeLong());
               if (!told) return call.Refuse(told.error());
               call.Answer(Call::Encode(response));
             });
@@ -174,7 +176,6 @@ class Edge {
       return std::unexpected(FailedInside());
     }
   }
-  Result<void> RecordAfter(const Rule& rule, Admitted& admitted, Result<void> told) const;
   // Work that waited beyond its call's deadline is not begun. Errors: Unavailable.
   Result<void> StillWanted(const Call& call) const;
   Result<void> CheckBounds(const Call& call) const;

@@ -362,7 +362,7 @@ void RegistryService::Explain(Call& call) {
         if (!principal) return Fail(std::move(principal));
         const std::optional<access::Right> right = access::RightOf(asked.right());
         if (!right) return Fail(Code::kInvalid, "there is no such right to explain");
-        const Rule rule{.act = {}, .right = *right, .audited = false, .revokes = false};
+        const Rule rule{.act = {}, .right = *right, .lines = {}};
         auto scope = Edge::ScopeOf(rule, asked);
         if (!scope) return Fail(std::move(scope));
         access::Surroundings surroundings;

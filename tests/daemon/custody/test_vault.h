@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,7 @@
 #include "daemon/access/caller.h"
 #include "daemon/access/decide.h"
 #include "daemon/audit/trail.h"
+#include "daemon/audit/trail_file.h"
 #include "daemon/custody/store.h"
 #include "daemon/registry/components.h"
 #include "daemon/registry/grants.h"
@@ -69,7 +71,9 @@ class TestVault {
  public:
   enum class On : std::uint8_t { kMemory, kDisk };
 
-  explicit TestVault(On on = On::kMemory) : on_(on) {
+  /// A principal may cause `denial_burst` lines about denials at once.
+  explicit TestVault(On on = On::kMemory, std::uint32_t denial_burst = audit::kDenialBurst)
+      : on_(on), limits_{.denial_burst = denial_burst} {
     if (!crypto::Prepare()) std::abort();
     std::filesystem::create_directory(folder_.Path() / "audit");
     std::filesystem::create_directory(folder_.Path() / "store");
@@ -197,6 +201,31 @@ class TestVault {
     const std::lock_guard lock(guard_);
     failing_sync_ = syncs_ + count + 1;
   }
+  /// The trail's disk gives nothing more, and what it gave is used up but for the reserve.
+  void FillTrail() {
+    {
+      const std::lock_guard lock(guard_);
+      trail_full_ = true;
+    }
+    audit::Entry entry;
+    entry.act = "filling";
+    entry.principal = "-";
+    entry.outcome = audit::Outcome::kAllowed;
+    for (std::size_t together = 512; together > 0; together /= 8) {
+      bool taken = true;
+      while (taken) {
+        std::promise<bool> answered;
+        trail_->RecordTogether(std::vector(together, entry), [&](auto recorded) {
+          answered.set_value(recorded.has_value());
+        });
+        taken = answered.get_future().get();
+      }
+    }
+    // Well into the reserve: it is looked at again without a line, which takes less.
+    entry.revokes = true;
+    for (int i = 0; i < 8; ++i) ASSERT_TRUE(trail_->RecordAndWait(entry));
+    ASSERT_FALSE(trail_->HasRoom());
+  }
   /// The trail's disk waits in its next sync until it is told not to.
   void HoldTrail(bool holds) {
     const std::lock_guard lock(guard_);
@@ -234,8 +263,16 @@ class TestVault {
       errno = EIO;
       return -1;
     };
+    calls.fallocate = [this, allocate = calls.fallocate](int file, int mode, off_t begin,
+                                                         off_t size_bytes) {
+      const std::lock_guard lock(guard_);
+      if (!trail_full_) return allocate(file, mode, begin, size_bytes);
+      errno = ENOSPC;
+      return -1;
+    };
     auto trail = audit::Trail::Open(folder_.Path() / "audit", keyring_->AuditKey(),
-                                    [] { return kVaultNow * 1'000'000; }, std::move(calls));
+                                    [] { return kVaultNow * 1'000'000; }, std::move(calls),
+                                    &limits_);
     if (!trail) std::abort();
     trail_ = std::move(*trail);
     ledger_ = std::make_unique<storage::Ledger>(*keyring_, audit::RecorderOf(*trail_));
@@ -283,6 +320,7 @@ class TestVault {
   }
 
   const On on_;
+  const audit::TrailLimits limits_;
   const storage::TemporaryFolder folder_;
   const crypto::SlotSecret slot_ = MakeSlot();
 
@@ -297,6 +335,7 @@ class TestVault {
   std::uint64_t failing_sync_ = 0;  // 0: none
   bool trail_fails_ = false;
   bool trail_holds_ = false;
+  bool trail_full_ = false;
 
   std::unique_ptr<crypto::Keyring> keyring_;
   std::unique_ptr<storage::Ledger> ledger_;

@@ -75,7 +75,8 @@ std::string Filled(std::string_view pattern) {
 
 class HttpEdgeTest : public testing::Test {
  protected:
-  HttpEdgeTest() {
+  explicit HttpEdgeTest(std::uint32_t denial_burst = audit::kDenialBurst)
+      : vault_(fakes::TestVault::On::kMemory, denial_burst) {
     const std::vector<Right> all = {Right::kStore, Right::kDescribe, Right::kEncrypt};
     texts_[kUnknown] = "ovt_" + std::string(64, '0');
     texts_[kManage] = Issue({"", "", "", {Right::kRegister}, 0});
@@ -132,7 +133,13 @@ class HttpEdgeTest : public testing::Test {
   std::string texts_[kCallers];
 };
 
-TEST_F(HttpEdgeTest, EveryRouteByEveryCaller_EndsAsTheTableSays) {
+/// Each denial has a line of its own.
+class HttpMatrixTest : public HttpEdgeTest {
+ protected:
+  HttpMatrixTest() : HttpEdgeTest(1'000'000) {}
+};
+
+TEST_F(HttpMatrixTest, EveryRouteByEveryCaller_EndsAsTheTableSays) {
   std::set<std::string> listed;
   for (const Row& row : kMatrix) {
     listed.insert(std::string(row.method) + std::string(row.path));
@@ -338,6 +345,42 @@ TEST_F(HttpEdgeTest, AnActThatCannotBeRecorded_IsNotAnsweredAsDone) {
   vault_.FailTrail(false);
   EXPECT_EQ(Ask(kNobody, "GET", "/credentials/sheets").status, 401U);
   EXPECT_EQ(Ask(kNobody, "GET", "/health").status, 200U);
+}
+
+TEST_F(HttpEdgeTest, ManyDenialsOfOneCaller_ShareALine) {
+  constexpr std::uint64_t kDenials = 200;
+  for (const Caller caller : {kNobody, kOther}) {
+    const std::uint64_t lines = vault_.Trail().LastSequence();
+    for (std::uint64_t i = 0; i < kDenials; ++i) {
+      ASSERT_EQ(Ask(caller, "GET", "/manage").status, caller == kNobody ? 401U : 403U);
+    }
+    EXPECT_LT(vault_.Trail().LastSequence(), lines + kDenials / 2) << "caller " << caller;
+  }
+}
+
+TEST_F(HttpEdgeTest, AStoryThatDenies_LeavesTheWordOfADenial) {
+  ASSERT_EQ(Store(kAll, R"({"id":"main","#data":"x"})").status, 201U);
+  vault_.Memory().FailNextCommit(Error(Code::kDenied, "the test's own denial"));
+  EXPECT_EQ(Ask(kAll, "DELETE", "/credentials/sheets/main").status, 403U);
+  EXPECT_EQ(LastLine()["outcome"], "denied");
+  EXPECT_EQ(LastLine()["code"], "DENIED");
+}
+
+TEST_F(HttpEdgeTest, OnAFullAuditDisk_WhatHasALineIsRefusedBeforeItBeginsUnlessItRevokes) {
+  ASSERT_EQ(Store(kAll, R"({"id":"main","#data":"x"})").status, 201U);
+  const std::string component = R"({"component_id":"new","app_key":"k"})";
+  ASSERT_EQ(Ask(kManage, "POST", "/manage", component).status, 201U);
+  vault_.FillTrail();
+  EXPECT_EQ(Store(kAll, R"({"id":"second","#data":"x"})").status, 503U);
+  EXPECT_EQ(DataOf(vault_.project, "second"), "NOT_FOUND");
+  EXPECT_EQ(Ask(kManage, "PATCH", "/manage/new", R"({"app_key":"other"})").status, 503U);
+  EXPECT_EQ(json::parse(Ask(kManage, "GET", "/manage/new").body)["app_key"], "k");
+  EXPECT_EQ(Ask(kAll, "GET", "/credentials/sheets/main").status, 503U);
+  EXPECT_EQ(Ask(kAll, "GET", "/credentials/sheets").status, 200U) << "it has no line";
+  EXPECT_EQ(Ask(kAll, "DELETE", "/credentials/sheets/main").status, 204U);
+  EXPECT_EQ(Ask(kAll, "DELETE", "/credentials/sheets/main").status, 404U);
+  EXPECT_EQ(LastLine()["outcome"], "failed") << "a removal that failed may use the reserve, too";
+  EXPECT_EQ(Ask(kManage, "DELETE", "/manage/new").status, 204U);
 }
 
 TEST_F(HttpEdgeTest, ASealedVault_AnswersHealthMetricsAndItsDescriptionOnly) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "daemon/http/routes.h"
 #include "daemon/rpc/access_rules.h"
 #include "oauthvault/v1/audit.pb.h"
 #include "tests/daemon/acts.h"
@@ -376,6 +377,23 @@ TEST(AccessRules, AskingForAnUnknownMethod_EndsTheProcess) {
   ASSERT_TRUE(rules);
   EXPECT_EQ(rules->Size(), std::size(kMatrix));
   EXPECT_DEATH(rules->Of("Registry.Everything"), "");
+}
+
+TEST(HttpRoutes, HaveTheRuleOfTheMethodThatTheyAreCalledAfter) {
+  const auto rules = AccessRules::FromContract(ContractServices());
+  ASSERT_TRUE(rules);
+  int compared = 0;
+  for (const http::Route& route : http::Routes()) {
+    if (route.shows == http::Shows::kNothing) continue;
+    SCOPED_TRACE(std::string(route.method) + " " + std::string(route.path));
+    const Rule& rule = rules->Of(route.act);
+    EXPECT_EQ(route.right, rule.right);
+    EXPECT_EQ(route.lines.revokes, rule.lines.revokes);
+    // Showing credentials has a line here and none there: its sealed copy opens somewhere.
+    EXPECT_EQ(route.lines.audited, rule.lines.audited || rule.act == "Credentials.Describe");
+    ++compared;
+  }
+  EXPECT_EQ(compared, 10);
 }
 
 }  // namespace
