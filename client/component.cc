@@ -24,11 +24,12 @@ Outcome<void> Set(Session& run, Registration& given) {
   return run.Show(given.request);
 }
 
-void AddSetVerb(CLI::App& noun, Session& session, const VerbText& text, bool must_be_new) {
+void AddSetVerb(CLI::App& noun, Session& session, const VerbText& text, bool is_new) {
   const auto given = std::make_shared<Registration>();
   using Request = v1::SetComponentRequest;
   Request& request = given->request;
-  request.set_must_be_new(must_be_new);
+  request.set_must_be_new(is_new);
+  request.set_must_exist(!is_new);
   CLI::App& verb =
       AddVerb(noun, session, text, [given](Session& run) { return Set(run, *given); });
   verb.add_option("ID", *request.mutable_id(), "Letters, digits and . _ -")->required();

@@ -70,7 +70,8 @@ Result<storage::Stored<storage::Component>> SetComponent(storage::Store& store,
     return Fail(Code::kConflict, "the component is registered already", id);
   }
   if (!*standing && if_registered == IfRegistered::kExpect) {
-    return Fail(Code::kNotFound, storage::Component::kNotFound);
+    return Fail(Code::kNotFound,
+                "the component is not registered; component add (or POST /manage) does that", id);
   }
 
   storage::Component component{.id = id};

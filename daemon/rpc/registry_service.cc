@@ -94,6 +94,15 @@ Result<access::Principal> AnyPrincipal(const std::string& text) {
   return access::Principal::Parse(text, access::TrustDomainIn(text));
 }
 
+Result<registry::IfRegistered> IfRegisteredOf(const v1::SetComponentRequest& asked) {
+  if (asked.must_be_new() && asked.must_exist()) {
+    return Fail(Code::kInvalid, "a component cannot have to be new and have to exist");
+  }
+  if (asked.must_be_new()) return registry::IfRegistered::kRefuse;
+  if (asked.must_exist()) return registry::IfRegistered::kExpect;
+  return registry::IfRegistered::kChange;
+}
+
 registry::ComponentFields FieldsOf(const v1::SetComponentRequest& request) {
   registry::ComponentFields fields;
   if (request.has_title()) fields.title = request.title();
@@ -193,11 +202,10 @@ void RegistryService::SetComponent(Call& call) {
         auto id = ComponentId::Parse(asked.id());
         if (!id) return Fail(std::move(id));
         admitted.entry.component = id->Str();
-        auto component = registry::SetComponent(
-            store_, *id, FieldsOf(asked),
-            asked.must_be_new() ? registry::IfRegistered::kRefuse
-                                : registry::IfRegistered::kChange,
-            admitted.ForCommit(), edge_.NowS());
+        auto if_registered = IfRegisteredOf(asked);
+        if (!if_registered) return Fail(std::move(if_registered));
+        auto component = registry::SetComponent(store_, *id, FieldsOf(asked), *if_registered,
+                                                admitted.ForCommit(), edge_.NowS());
         if (!component) return Fail(std::move(component));
         Write(*component, answer);
         return {};

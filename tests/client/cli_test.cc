@@ -335,6 +335,11 @@ TEST_F(CliTest, Component_LeavesUnsetWhatIsNotGiven) {
   EXPECT_FALSE(request.has_app_key());
   EXPECT_FALSE(request.has_token_url());
   EXPECT_FALSE(request.must_be_new());
+  EXPECT_TRUE(request.must_exist());
+  ASSERT_EQ(Run("component add c").exit, 0);
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Registry/SetComponent").back()));
+  EXPECT_TRUE(request.must_be_new());
+  EXPECT_FALSE(request.must_exist());
 }
 
 TEST_F(CliTest, Grant_CompletesAShortPrincipal) {

@@ -214,6 +214,8 @@ TEST_F(RegistryTest, SetComponent_KeepsWhatIsNotGivenTheSecretToo) {
   ASSERT_TRUE(secret);
   EXPECT_TRUE(secret->Equals(crypto::SecretBytes::CopyOf("secret")));
   EXPECT_EQ(CodeOf(Set("drive", {}, IfRegistered::kRefuse)), Code::kConflict);
+  EXPECT_EQ(CodeOf(Set("dirve", {}, IfRegistered::kExpect)), Code::kNotFound);
+  EXPECT_FALSE(*store_->Find<storage::Component>(storage::Component::Names(C("dirve"))));
 }
 
 TEST_F(RegistryTest, SetComponent_RefusesWhatNoProviderCouldMean) {

@@ -343,6 +343,25 @@ TEST_F(EdgeTest, AnAllowedActLeavesOneLine_AndAFailedOneSaysSo) {
   EXPECT_NE(lines[0].find(R"("code":"CONFLICT")"), std::string::npos) << lines[0];
 }
 
+TEST_F(EdgeTest, AComponentThatMustExist_IsNotRegisteredByAMistypedId) {
+  const auto admin = v1::Registry::NewStub(vault_.Unix());
+  v1::SetComponentRequest request;
+  request.set_id("mistyped");
+  request.set_must_exist(true);
+  v1::Component component;
+  const auto status = admin->SetComponent(NewContext().get(), request, &component);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_NE(status.error_message().find("component add"), std::string::npos);
+  request.set_must_be_new(true);
+  EXPECT_EQ(admin->SetComponent(NewContext().get(), request, &component).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  request.set_must_exist(false);
+  EXPECT_TRUE(admin->SetComponent(NewContext().get(), request, &component).ok());
+  request.set_must_be_new(false);
+  request.set_must_exist(true);
+  EXPECT_TRUE(admin->SetComponent(NewContext().get(), request, &component).ok());
+}
+
 TEST_F(EdgeTest, AMethodThatNeedsTwoRights_LeavesOneLineThatNamesTheMissingOne) {
   vault_.Grant("runner/store-only", kProject, kComponent, {Right::kStore});
   const auto channel = vault_.Tcp(vault_.Issue("runner/store-only"));
