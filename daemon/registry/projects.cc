@@ -60,6 +60,9 @@ Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
   storage::Batch batch(std::move(act));
   batch.Insert(project);
   if (auto committed = store.Commit(std::move(batch)); !committed) {
+    if (committed.error().GetCode() == Code::kConflict) {
+      return Fail(Code::kConflict, "the project is registered already", id);
+    }
     return Fail(std::move(committed));
   }
   return store.Get<storage::Project>(storage::Project::Names(id));

@@ -594,7 +594,7 @@ Result<void> LmdbEngine::Perform(Work& work, std::span<const Change> changes) {
     }
     if (!row) return Fail(std::move(row));
     if (!change.expect.HoldsFor(*row)) {
-      return Fail(Code::kConflict, "the row is not in the state that the change expects");
+      return Fail(Code::kConflict, "it was changed, added or removed meanwhile; try again");
     }
     if (change.row && !*row) created_bytes += CostOf(*change.row, work.page_bytes);
     if (change.row && *row && !HardlyGrows(**row, *change.row)) {

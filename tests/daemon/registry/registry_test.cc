@@ -117,7 +117,13 @@ TEST_F(RegistryTest, AddProject_MakesItsKeyAndItsRow) {
   EXPECT_EQ(added->row.title, "A title");
   EXPECT_EQ(added->row.created_by, "local/admin");
   EXPECT_EQ(added->row.created_at_s, kNow);
-  EXPECT_EQ(CodeOf(Add("acme")), Code::kConflict);
+}
+
+TEST_F(RegistryTest, AddProject_ThatIsThereSaysSoAndNamesIt) {
+  ASSERT_TRUE(Add("acme"));
+  const auto again = Add("acme");
+  ASSERT_EQ(CodeOf(again), Code::kConflict);
+  EXPECT_EQ(again.error().Message(), "the project is registered already: acme");
 }
 
 TEST_F(RegistryTest, AddProject_RefusesTitlesThatAreNoText) {
