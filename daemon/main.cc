@@ -318,6 +318,11 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   http.gauges.daemon_certificate_expires_at_s = [&door = **door_certificate] {
     return door.ExpiresAtS();
   };
+  http.gauges.connections_behind = [&propagation] { return propagation.WaitingCount(); };
+  http.gauges.last_check = [&last_check]() -> http::Gauges::Check {
+    const auto check = last_check.Get();
+    return {check.word, check.at_s};
+  };
   http::Vault http_vault{keyring, store, tokens, **trail, NowS, {config.custody.kept_versions}};
   const http::Edge http_edge(&http_vault, http.calls, http.gauges);
   auto http_server = ServeHttp(http.listener, http_edge);
@@ -424,6 +429,9 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
   if (!http_listener) return Refuse(std::move(http_listener), kAboutHttp);
   metrics::Calls calls;
   Http http{http_listener->get(), calls, {}};
+  http.gauges.version = kVersion;
+  http.gauges.started_at_s = NowS();
+  http.gauges.write_doors = [&counters](metrics::Exposition& out) { rpc::Write(counters, out); };
   if (http.listener != nullptr) {
     http.gauges.connections = [&listener = *http.listener] { return listener.Connections(); };
     http.gauges.http_certificate_expires_at_s = http.listener->CertificateExpiresAtS();
@@ -433,7 +441,7 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
   const rpc::DaemonFacts facts{kVersion,
                                config.trust_domain,
                                rpc::BoundAddress(listeners.tcp),
-                               NowS(),
+                               http.gauges.started_at_s,
                                config.StoreFolder(),
                                config.KeysFile()};
   for (;;) {

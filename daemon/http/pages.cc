@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -59,6 +60,23 @@ void WriteExpiries(const Survey& survey, const Gauges& gauges, Exposition& out) 
   }
 }
 
+void WriteUpkeep(const Gauges& gauges, Exposition& out) {
+  if (gauges.connections_behind) {
+    out.Gauge("oauthvault_connections_behind",
+              "Rivery connections that wait to be written with newer credentials.",
+              static_cast<double>(gauges.connections_behind()));
+  }
+  const Gauges::Check check = gauges.last_check ? gauges.last_check() : Gauges::Check();
+  if (!check.result.empty()) {
+    out.Begin("oauthvault_check_info", "gauge", "What the last check of the store says; always 1.");
+    out.Sample("", {{"result", check.result}}, 1);
+  }
+  if (check.at_s != 0) {
+    out.Gauge("oauthvault_last_check_timestamp_seconds", "When a check of the store last ended.",
+              static_cast<double>(check.at_s));
+  }
+}
+
 }  // namespace
 
 Result<Survey> Surveyor::Look(const Vault& vault) {
@@ -79,6 +97,10 @@ Result<Survey> Surveyor::Look(const Vault& vault) {
     if (registry::StateOf(identity.row, now_s) != registry::IdentityState::kValid) return;
     std::int64_t& soonest = survey.identity_expires_at_s;
     if (soonest == 0 || at_s < soonest) soonest = at_s;
+  });
+  if (!looked) return Fail(std::move(looked));
+  looked = vault.store.ForEach<storage::Backup>("", "", [&](const auto& backup) {
+    survey.last_backup_at_s = std::max(survey.last_backup_at_s, backup.row.at_s);
   });
   if (!looked) return Fail(std::move(looked));
   auto token = vault.tokens.SoonestExpiry(now_s);
@@ -111,8 +133,13 @@ Result<Reply> Ready(Visit& visit) {
 Result<Reply> Metrics(Visit& visit) {
   Exposition out;
   out.Gauge("oauthvault_sealed", "1 while the vault is sealed.", visit.vault == nullptr ? 1 : 0);
+  out.Begin("oauthvault_build_info", "gauge", "Which version the daemon is; always 1.");
+  out.Sample("", {{"version", visit.gauges.version}}, 1);
+  out.Gauge("oauthvault_start_time_seconds", "When the daemon was started.",
+            static_cast<double>(visit.gauges.started_at_s));
   out.Gauge("oauthvault_http_connections", "Open connections of the HTTP interface.",
             static_cast<double>(visit.gauges.connections ? visit.gauges.connections() : 0));
+  if (visit.gauges.write_doors) visit.gauges.write_doors(out);
   visit.calls.Write(out);
   if (visit.vault != nullptr) {
     WriteStore(visit.vault->store, out);
@@ -123,9 +150,14 @@ Result<Reply> Metrics(Visit& visit) {
               std::chrono::duration<double>(lag.oldest).count());
     out.Gauge("oauthvault_audit_sequence", "The last durable line of the audit trail.",
               static_cast<double>(visit.vault->trail.LastSequence()));
+    WriteUpkeep(visit.gauges, out);
     if (const auto survey = visit.vault->surveyor.Look(*visit.vault)) {
       WriteAttempts(*survey, out);
       WriteExpiries(*survey, visit.gauges, out);
+      if (survey->last_backup_at_s != 0) {
+        out.Gauge("oauthvault_last_backup_timestamp_seconds", "When the last backup was made.",
+                  static_cast<double>(survey->last_backup_at_s));
+      }
     }
   }
   return Reply{.body = std::move(out).Take(),

@@ -15,6 +15,7 @@
 #include "daemon/http/exchange.h"
 #include "daemon/http/survey.h"
 #include "daemon/metrics/calls.h"
+#include "daemon/metrics/exposition.h"
 #include "daemon/registry/tokens.h"
 #include "storage/tables/store.h"
 
@@ -25,10 +26,23 @@ using Clock = std::function<std::int64_t()>;
 
 /// What the pages about the daemon tell beside the calls.
 struct Gauges {
+  std::string_view version;       ///< of the daemon
+  std::int64_t started_at_s = 0;  ///< the process, not the opening
+  /// Writes what gRPC's doors count; null: there are none.
+  std::function<void(metrics::Exposition&)> write_doors;
   std::function<std::uint64_t()> connections;  ///< of this interface
   /// Of what gRPC's door shows now; null: it is sealed.
   std::function<std::int64_t()> daemon_certificate_expires_at_s;
   std::int64_t http_certificate_expires_at_s = 0;  ///< 0: plain HTTP
+  /// Connections of Rivery that wait to be brought in step; null: it is sealed.
+  std::function<std::uint64_t()> connections_behind;
+  /// A check of the store, in a word (`running`, `whole`, `damaged`, ..; empty: none was), and
+  /// when the last one ended.
+  struct Check {
+    std::string result;
+    std::int64_t at_s = 0;  ///< 0: none has ended
+  };
+  std::function<Check()> last_check;  ///< null: it is sealed
 };
 
 /// The parts of an open vault that stories use.

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "daemon/metrics/exposition.h"
+
 namespace oauthvault::rpc {
 
 /// What one door lets in and turns away. Threads: any.
@@ -37,5 +39,9 @@ struct Counters {
   DoorCounters unix_socket;
   CallCounters calls;
 };
+
+/// Writes what `status` shows of them as metrics: what is open and under way, and what was turned
+/// away, with a word for the reason.
+void Write(const Counters& counters, metrics::Exposition& out);
 
 }  // namespace oauthvault::rpc

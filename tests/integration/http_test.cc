@@ -117,8 +117,13 @@ TEST_F(HttpInterface, Metrics_CountTheCallsOfBothDoors) {
   EXPECT_NE(Answer("/metrics").find(
                 "{door=\"grpc\",method=\"Registry.GetProject\",outcome=\"NOT_FOUND\"} 1\n"),
             std::string::npos);
-  EXPECT_NE(page.find("oauthvault_expiry_timestamp_seconds{kind=\"grpc_certificate\"} "),
-            std::string::npos);
+  for (const char* of_the_daemon :
+       {"oauthvault_expiry_timestamp_seconds{kind=\"grpc_certificate\"} ",
+        "oauthvault_build_info{version=\"", "oauthvault_start_time_seconds 1",
+        "oauthvault_connections_refused_total{reason=\"of_address\"} 0\n",
+        "oauthvault_connections_behind 0\n", "oauthvault_check_info{result=\"whole\"} 1\n"}) {
+    EXPECT_NE(page.find(of_the_daemon), std::string::npos) << of_the_daemon << page;
+  }
 }
 
 TEST(HttpInterfaceRefused, PlainHttp_ElsewhereThanOnLoopbackKeepsTheDaemonFromStarting) {

@@ -408,7 +408,14 @@ TEST_F(HttpEdgeTest, Metrics_CountCallsAndHaveNoIdInALabel) {
                                 .account = *AccountId::Parse("account-1"),
                                 .oauth_id = fakes::TestVault::IdOf("main"),
                                 .state = storage::AttemptState::kUnclear});
+  batch.Insert(storage::Backup{.folder = "/backups/monday", .at_s = 1'700'000'000});
+  batch.Insert(storage::Backup{.folder = "/backups/sunday", .at_s = 1'600'000'000});
   ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  gauges_.version = "1.2.3";
+  gauges_.started_at_s = 1'750'000'000;
+  gauges_.write_doors = [](metrics::Exposition& out) { out.Gauge("of_the_doors", "One.", 1); };
+  gauges_.connections_behind = [] { return std::uint64_t{4}; };
+  gauges_.last_check = [] { return Gauges::Check{"damaged", 1'780'000'000}; };
   gauges_.connections = [] { return std::uint64_t{3}; };
   gauges_.http_certificate_expires_at_s = 1'900'000'000;
   const Reply page = Ask(kNobody, "GET", "/metrics");
@@ -418,6 +425,12 @@ TEST_F(HttpEdgeTest, Metrics_CountCallsAndHaveNoIdInALabel) {
            "oauthvault_calls_total{door=\"http\",method=\"other\",outcome=\"NOT_FOUND\"} 1\n",
            "oauthvault_calls_total{door=\"http\",method=\"Credentials.Delete\","
            "outcome=\"NOT_FOUND\"} 1\n",
+           "oauthvault_build_info{version=\"1.2.3\"} 1\n",
+           "oauthvault_start_time_seconds 1750000000\n", "of_the_doors 1\n",
+           "oauthvault_connections_behind 4\n",
+           "oauthvault_check_info{result=\"damaged\"} 1\n",
+           "oauthvault_last_check_timestamp_seconds 1780000000\n",
+           "oauthvault_last_backup_timestamp_seconds 1700000000\n",
            "oauthvault_sealed 0\n", "oauthvault_http_connections 3\n",
            "oauthvault_attempts{state=\"unclear\"} 1\n", "oauthvault_attempts{state=\"new\"} 0\n",
            "oauthvault_audit_lines_waiting 0\n", "oauthvault_store_used_bytes ",
@@ -427,7 +440,7 @@ TEST_F(HttpEdgeTest, Metrics_CountCallsAndHaveNoIdInALabel) {
   }
   // Every value of a label is one of ours: a method, a code, a state, a number.
   for (const char* id : {"acme", "sheets", "plain", "main", "absent", "attempt-1", "account-1",
-                         "token/", "no-such", "runner", "ann@"}) {
+                         "token/", "no-such", "monday", "runner", "ann@"}) {
     EXPECT_EQ(page.body.find(id), std::string::npos) << id;
   }
 }
