@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "daemon/access/principal.h"
+#include "daemon/listen_address.h"
 
 namespace oauthvault {
 namespace {
@@ -65,10 +66,9 @@ std::string SetFsck(const std::string& text, Config& config) {
 }
 
 std::string SetListen(const std::string& text, std::string& listen) {
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0) return "must be ADDRESS:PORT";
-  std::string wrong = SetNumber(text.substr(colon + 1), 0, 65535, [](std::uint64_t) {});
-  if (!wrong.empty()) return "must end in a port from 0 to 65535";
+  if (!ReadListenAddress(text)) {
+    return "must be ADDRESS:PORT, a numeric address (IPv6 in brackets) and a port from 0 to 65535";
+  }
   listen = text;
   return {};
 }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <span>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "crypto/durable_file.h"
 #include "crypto/fields.h"
 #include "daemon/http/server.h"
+#include "daemon/listen_address.h"
 
 namespace oauthvault::http {
 namespace {
@@ -21,42 +21,7 @@ namespace {
 constexpr std::size_t kMaxPemSize = 256 * 1024;
 constexpr int kBacklog = 128;
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  bool loopback = false;
-};
-
-// `address:port`: IPv4, or IPv6 in brackets.
-std::optional<Address> Parse(const std::string& listen) {
-  const std::size_t colon = listen.rfind(':');
-  if (colon == std::string::npos) return std::nullopt;
-  std::uint16_t port = 0;
-  const char* const end = listen.data() + listen.size();
-  const auto read = std::from_chars(listen.data() + colon + 1, end, port);
-  if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
-  std::string host = listen.substr(0, colon);
-  Address address;
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-    auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
-    if (inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) != 1) return std::nullopt;
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(port);
-    address.size = sizeof *v6;
-    address.loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-    return address;
-  }
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
-  if (inet_pton(AF_INET, host.c_str(), &v4->sin_addr) != 1) return std::nullopt;
-  v4->sin_family = AF_INET;
-  v4->sin_port = htons(port);
-  address.size = sizeof *v4;
-  address.loopback = (ntohl(v4->sin_addr.s_addr) >> 24U) == 127;
-  return address;
-}
-
-Result<crypto::Descriptor> Bind(const Address& address) {
+Result<crypto::Descriptor> Bind(const ListenAddress& address) {
   crypto::Descriptor socket(
       ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
@@ -159,7 +124,7 @@ Result<std::unique_ptr<Listener>> Listener::Open(const Settings& settings) {
   if (settings.listen.empty()) return nullptr;
   std::unique_ptr<Listener> listener(new Listener());
   listener->settings_ = settings;
-  const std::optional<Address> address = Parse(settings.listen);
+  const std::optional<ListenAddress> address = ReadListenAddress(settings.listen);
   if (!address) {
     return Fail(Code::kInvalid, "the HTTP interface listens on a numeric address and a port");
   }
@@ -167,7 +132,7 @@ Result<std::unique_ptr<Listener>> Listener::Open(const Settings& settings) {
     return Fail(Code::kInvalid, "a certificate of the HTTP interface comes with its key");
   }
   const bool plain = settings.certificate.empty();
-  if (plain && !address->loopback) {
+  if (plain && !address->IsLoopback()) {
     return Fail(Code::kInvalid, "plain HTTP is served on loopback only; name certificate and key");
   }
   if (!plain) {

@@ -33,7 +33,7 @@ MAY_INCLUDE = {
     "daemon/custody": ["crypto", "storage", "daemon/access", "daemon/audit", "daemon/registry"],
     "daemon/metrics": [],
     "daemon/http": ["crypto", "storage", "daemon/access", "daemon/audit", "daemon/registry",
-                    "daemon/custody", "daemon/metrics"],
+                    "daemon/custody", "daemon/metrics", "daemon/listen_address.h"],
 }
 ROOMS_OF_PROTO = ("daemon/rpc/", "client/", "tests/")
 # `access` decides and does nothing else.
