@@ -15,12 +15,12 @@
 
 #include "daemon/access/principal.h"
 #include "daemon/listen_address.h"
+#include "daemon/rivery/client.h"
 
 namespace oauthvault {
 namespace {
 
 constexpr std::size_t kMaxConfigFileSize = 256 * 1024;
-constexpr std::string_view kVersion = "0.1.0";
 
 // How a setting is written in the file.
 enum class Form : std::uint8_t { kText, kNumber, kFlag, kTexts, kNumbers };
@@ -257,14 +257,24 @@ const std::vector<Setting>& Settings() {
   return settings;
 }
 
-constexpr std::string_view kRouteNames[] = {"types", "oauth_start", "oauth_fetch", "create",
-                                            "update", "list", "get", "delete", "properties", "me"};
+constexpr std::string_view kRoutesSection = "rivery.routes";
+
+// A name that has a dot with keys behind it.
+bool IsSection(const std::string& name) {
+  return name == kRoutesSection ||
+         std::ranges::any_of(Settings(), [prefix = name + "."](const Setting& setting) {
+           return setting.key.starts_with(prefix);
+         });
+}
 
 std::string SetRoute(const std::string& name, const std::string& text, Config& config) {
-  if (std::ranges::find(kRouteNames, name) == std::end(kRouteNames)) {
-    return "is no operation; there are types, oauth_start, oauth_fetch, create, update, list, "
-           "get, delete, properties, me";
+  std::string known;
+  bool is_known = false;
+  for (const auto& [operation, route] : rivery::DefaultRoutes()) {
+    is_known = is_known || rivery::NameOf(operation) == name;
+    known.append(known.empty() ? "" : ", ").append(rivery::NameOf(operation));
   }
+  if (!is_known) return "is no operation; there are " + known;
   const std::size_t space = text.find(' ');
   const std::string verb = text.substr(0, space);
   const auto unprintable =
@@ -333,16 +343,14 @@ std::expected<void, std::string> ReadTable(const toml::table& table, const std::
   for (const auto& [name, node] : table) {
     const std::string key = prefix + std::string(name.str());
     if (const toml::table* inner = node.as_table()) {
-      if (key == "store" || key == "custody" || key == "identities" || key == "attempts" ||
-          key == "edge" || key == "http" || key == "tls" || key == "rivery" ||
-          key == "rivery.routes") {
+      if (IsSection(key)) {
         if (auto read = ReadTable(*inner, key + ".", source, config); !read) return read;
         continue;
       }
       return std::unexpected(Place(source, node) + "unknown section [" + Printable(key) +
                              "]; remove it or correct its name");
     }
-    if (prefix == "rivery.routes.") {
+    if (prefix == std::string(kRoutesSection) + ".") {
       const auto text = TextOf(node, Form::kText);
       const std::string wrong = text ? SetRoute(std::string(name.str()), *text, config)
                                      : std::string(RuleOf(Form::kText));
@@ -424,6 +432,8 @@ std::string Complaint(const CLI::ParseError& error, const CLI::App& app) {
 
 }  // namespace
 
+const char* Version() { return OAUTHVAULT_VERSION; }
+
 std::filesystem::path Config::KeyFile() const {
   constexpr std::string_view kCredential = "credential:";
   if (!key_file.starts_with(kCredential)) return key_file;
@@ -449,7 +459,7 @@ std::expected<Invocation, Ending> ReadInvocation(int argc, const char* const* ar
       "oauthvaultd: holds OAuth credentials sealed and reveals them only to the component and "
       "project that they were granted to",
       "oauthvaultd");
-  app.set_version_flag("--version", std::string("oauthvaultd ") + std::string(kVersion));
+  app.set_version_flag("--version", std::string("oauthvaultd ") + Version());
   app.footer(
       "Example:\n"
       "  oauthvaultd init --config /etc/oauthvault/oauthvaultd.toml\n"

@@ -12,6 +12,9 @@
 
 namespace oauthvault {
 
+/// The version, as the project's CMakeLists.txt names it.
+const char* Version();
+
 /// All settings of `oauthvaultd`. deploy/oauthvaultd.toml documents each; flag > environment
 /// OAUTHVAULT_* > file > the default here.
 struct Config {

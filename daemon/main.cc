@@ -79,8 +79,6 @@
 namespace oauthvault {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
-
 // Threads: 8 for calls, 4 for calls that wait for Rivery, 1 for backups and the like, and one each
 // for the doors (2), their certificate, the probe, the ticker, the attempts' driver, the
 // propagation, the rewrapper, a check behind the start, the store's writer; two of the trail; two
@@ -346,8 +344,8 @@ std::expected<OpenEnd, Refusal> ServeOpen(const Config& config, const Listeners&
   std::optional<Liveness> liveness;
   liveness.emplace(config, notifier, rpc::Probe(config.socket, std::move(as_client), counters.tcp),
                    "serving");
-  spdlog::info("serving tcp={} socket={} generation={}", facts.address, config.socket.string(),
-               (*engine)->Generation());
+  spdlog::info("serving tcp={} socket={} generation={} version={}", facts.address,
+               config.socket.string(), (*engine)->Generation(), facts.version);
   const bool sealing = phase.AwaitEnd();
   spdlog::info(sealing ? "sealing" : "stopping");
   if (sealing) {
@@ -429,7 +427,7 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
   if (!http_listener) return Refuse(std::move(http_listener), kAboutHttp);
   metrics::Calls calls;
   Http http{http_listener->get(), calls, {}};
-  http.gauges.version = kVersion;
+  http.gauges.version = Version();
   http.gauges.started_at_s = NowS();
   http.gauges.write_doors = [&counters](metrics::Exposition& out) { rpc::Write(counters, out); };
   if (http.listener != nullptr) {
@@ -438,7 +436,7 @@ std::expected<void, Refusal> Serve(const Invocation& invocation,
     spdlog::info("http origin={}", http.listener->Origin());
   }
   const Listeners listeners{std::move(*tcp), std::move(*unix_socket)};
-  const rpc::DaemonFacts facts{kVersion,
+  const rpc::DaemonFacts facts{Version(),
                                config.trust_domain,
                                rpc::BoundAddress(listeners.tcp),
                                http.gauges.started_at_s,

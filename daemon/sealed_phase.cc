@@ -61,7 +61,7 @@ std::expected<Opening, Refusal> ServeSealed(const Config& config, const Listener
   std::optional<Liveness> liveness;
   liveness.emplace(config, notifier, rpc::Probe(config.socket, std::nullopt, counters.tcp),
                    "sealed");
-  spdlog::info("sealed socket={}", config.socket.string());
+  spdlog::info("sealed socket={} version={}", config.socket.string(), facts.version);
   const bool opened = phase.AwaitEnd();
   // Passphrases that wait to be stretched must not keep the daemon from ending.
   std::optional<LastResort> last_resort;

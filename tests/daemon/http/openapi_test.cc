@@ -23,6 +23,7 @@ TEST(OpenApi, Describes_EveryRouteAndNoOther) {
   const json document = json::parse(OpenApi(), nullptr, false);
   ASSERT_TRUE(document.is_object());
   EXPECT_EQ(document["openapi"], "3.1.0");
+  EXPECT_EQ(document["info"]["version"], OAUTHVAULT_VERSION);
   std::set<std::string> described;
   for (const auto& [path, item] : document["paths"].items()) {
     for (const auto& [method, operation] : item.items()) {
