@@ -32,11 +32,15 @@ std::size_t Kept::AppSecretSize() const {
   return component ? component->sealed.PlainSize(crypto::Part::kAppSecret) : 0;
 }
 
-Result<void> Kept::OpenAppSecretInto(const storage::Store& store,
-                                     std::span<std::uint8_t> app_secret) const {
-  return credentials.sealed.Has(crypto::Part::kAppSecret)
-             ? store.OpenSecretInto(credentials, crypto::Part::kAppSecret, app_secret)
-             : store.OpenSecretInto(*component, crypto::Part::kAppSecret, app_secret);
+Result<void> Kept::OpenInto(const storage::Store& store, std::span<std::uint8_t> data,
+                            std::span<std::uint8_t> app_secret) const {
+  auto opened = store.OpenSecretInto(credentials, crypto::Part::kData, data);
+  if (!opened || app_secret.empty()) return opened;
+  opened = credentials.sealed.Has(crypto::Part::kAppSecret)
+               ? store.OpenSecretInto(credentials, crypto::Part::kAppSecret, app_secret)
+               : store.OpenSecretInto(*component, crypto::Part::kAppSecret, app_secret);
+  if (!opened) crypto::Wipe(data);
+  return opened;
 }
 
 Result<Kept> ReadKept(const storage::Store& store, const ProjectId& project,

@@ -25,10 +25,11 @@ struct Kept {
   std::size_t DataSize() const;
   /// Likewise `#appSecret`; 0 where the authorization is another client's.
   std::size_t AppSecretSize() const;
-  /// Opens `#appSecret`, where there is one, from the row that it stands in. `app_secret` has its
-  /// size. Errors: Corrupt; the memory is wiped then.
-  Result<void> OpenAppSecretInto(const storage::Store& store,
-                                 std::span<std::uint8_t> app_secret) const;
+  /// Opens both secrets in place, each from the row that it stands in. `data` has DataSize() bytes,
+  /// `app_secret` AppSecretSize(), or none where it is not wanted. Errors: Corrupt; the memory is
+  /// wiped then.
+  Result<void> OpenInto(const storage::Store& store, std::span<std::uint8_t> data,
+                        std::span<std::uint8_t> app_secret) const;
 };
 
 /// Reads them. Errors: NotFound (no such credentials), Corrupt, Unavailable.

@@ -26,11 +26,7 @@ std::size_t Release::AppSecretSize() const { return kept_.AppSecretSize(); }
 Result<void> Release::OpenInto(std::span<std::uint8_t> data,
                                std::span<std::uint8_t> app_secret) && {
   if (crypto::IsSabotaged(crypto::Sabotage::kNoOpening)) return {};
-  auto opened = store_->OpenSecretInto(kept_.credentials, crypto::Part::kData, data);
-  if (!opened || app_secret.empty()) return opened;
-  opened = kept_.OpenAppSecretInto(*store_, app_secret);
-  if (!opened) crypto::Wipe(data);
-  return opened;
+  return kept_.OpenInto(*store_, data, app_secret);
 }
 
 Result<EightKeys> Release::Open() && {

@@ -44,18 +44,18 @@ audit::Entry EntryOf(const Sought& item, audit::Entry entry) {
 Result<void> Releases::OpenInto(const Sought& item, std::span<std::uint8_t> data,
                                 std::span<std::uint8_t> app_secret) {
   const Kept& kept = *item.kept;
-  auto opened = store_->OpenSecretInto(kept.credentials, crypto::Part::kData, data);
-  if (!opened || app_secret.empty()) return opened;
-  const bool is_own = kept.credentials.sealed.Has(crypto::Part::kAppSecret);
-  if (!is_own && !component_secret_.empty()) {
+  const bool is_shared =
+      !app_secret.empty() && !kept.credentials.sealed.Has(crypto::Part::kAppSecret);
+  const bool is_copied = is_shared && !component_secret_.empty();
+  auto opened = kept.OpenInto(*store_, data, is_copied ? std::span<std::uint8_t>() : app_secret);
+  if (!opened) return opened;
+  if (is_copied) {
     // They were read together, so it is the same row of the component.
     std::memcpy(app_secret.data(), component_secret_.data(), app_secret.size());
-    return {};
+  } else if (is_shared) {
+    component_secret_ = app_secret;
   }
-  opened = kept.OpenAppSecretInto(*store_, app_secret);
-  if (opened && !is_own) component_secret_ = app_secret;
-  if (!opened) crypto::Wipe(data);
-  return opened;
+  return {};
 }
 
 void RevealMany(access::Permit permit, std::vector<OauthId> ids, const access::Caller& caller,

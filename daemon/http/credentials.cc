@@ -6,6 +6,7 @@
 
 #include "crypto/fields.h"
 #include "daemon/custody/eight_keys.h"
+#include "daemon/custody/kept.h"
 #include "daemon/custody/sealed_copy.h"
 #include "daemon/custody/store.h"
 #include "daemon/http/body.h"
@@ -28,31 +29,25 @@ Json Short(const storage::Credentials& row) {
           {"created", custody::CreatedText(row.created_at_s)}};
 }
 
+std::string TextOf(const custody::EightKeys& keys) {
+  return custody::EightKeysAsJson(keys).Expose([](std::span<const std::uint8_t> bytes) {
+    return std::string(crypto::AsField(bytes));
+  });
+}
+
 /// The eight keys with sealed copies in the places of their two secrets.
 Result<std::string> SealedKeys(const access::Permit& to_describe, const OauthId& id,
                                const storage::Store& store) {
   auto keys = custody::SealedCopy(to_describe, id, store);
   if (!keys) return Fail(std::move(keys));
-  return custody::EightKeysAsJson(*keys).Expose([](std::span<const std::uint8_t> bytes) {
-    return std::string(crypto::AsField(bytes));
-  });
-}
-
-/// The eight keys without their two secrets: the places are empty.
-std::string PublicKeys(const storage::Credentials& row) {
-  Json keys = Short(row);
-  keys["#data"] = "";
-  keys["oauthVersion"] = row.oauth_version;
-  keys["appKey"] = row.app_key.empty() ? row.client_id : row.app_key;
-  keys["#appSecret"] = "";
-  return BodyText(keys);
+  return TextOf(*keys);
 }
 
 /// What is answered when credentials were stored: who may not describe sees no sealed copies.
 Result<std::string> KeysAfterStoring(const Visit& visit, const storage::Credentials& row) {
   auto permit = access::Decide(visit.holder->principal, access::Right::kDescribe,
                                visit.permit->Where(), visit.holder->rights);
-  if (!permit) return PublicKeys(row);
+  if (!permit) return TextOf(custody::PublicKeysOf(row));
   return SealedKeys(*permit, row.id, visit.vault->store);
 }
 
