@@ -89,7 +89,7 @@ inline constexpr bool kHoldsSecrets = requires(Request& request) { WipeSecrets(r
 /// A connection to a vault. It is made when the first call needs it, and again when the daemon was
 /// restarted: reads that break are repeated for some seconds, writes never are.
 ///
-///   auto vault = Vault::Connect({.address = "vault.example:7443", .identity = "my-identity"});
+///   auto vault = Vault::Connect({.address = "vault.example:8443", .identity = "my-identity"});
 ///   auto revealed = vault->Reveal({.project = "123", .component = "acme.ex-drive", .id = "main"});
 ///
 /// Every call answers with a value or a `Failure`. Its codes:

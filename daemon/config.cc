@@ -146,7 +146,7 @@ const std::vector<Setting>& Settings() {
       {"names", Form::kTexts, "names and addresses in the daemon's certificate", SetNames},
       {"trust_domain", Form::kText, "the SPIFFE trust domain of all principals", SetTrustDomain},
       {"log_level", Form::kText, "debug, info, warning or error", SetLogLevel},
-      {"fsck", Form::kText, "check the store before serving, or behind it", SetFsck},
+      {"fsck", Form::kText, "check the store before serving, or in the background", SetFsck},
       {"allow_unlocked", Form::kFlag, "serve also where keys cannot be kept out of swap",
        [](const std::string& text, Config& config) {
          return SetBool(text, config.allow_unlocked);
@@ -157,7 +157,8 @@ const std::vector<Setting>& Settings() {
       {"custody.kept_versions", Form::kNumber, "former versions of credentials that are kept",
        NumberSetting<std::uint32_t>(
            0, 100, [](Config& c) -> std::uint32_t& { return c.custody.kept_versions; })},
-      {"identities.kept_days", Form::kNumber, "days that identities stay listed behind their end",
+      {"identities.kept_days", Form::kNumber,
+       "days that identities stay listed after they expire",
        NumberSetting<std::uint32_t>(
            1, 3650, [](Config& c) -> std::uint32_t& { return c.identities.kept_days; })},
       {"attempts.kept_days", Form::kNumber, "days that attempts stay listed behind their end",
@@ -187,7 +188,7 @@ const std::vector<Setting>& Settings() {
            1, 100'000,
            [](Config& c) -> std::uint32_t& { return c.edge.max_calls_per_principal; })},
       {"edge.stop_timeout_ms", Form::kNumber,
-       "calls under way may finish within this time at the end",
+       "on SIGTERM, calls under way may finish within this time",
        NumberSetting<std::uint32_t>(
            0, 60'000, [](Config& c) -> std::uint32_t& { return c.edge.stop_timeout_ms; })},
       {"http.listen", Form::kText, "ADDRESS:PORT for HTTP; without it there is none",

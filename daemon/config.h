@@ -29,7 +29,7 @@ struct Config {
   std::vector<std::string> names = {"localhost", "127.0.0.1"};
   std::string trust_domain = "oauthvault";
   std::string log_level = "info";  ///< debug, info, warning, error
-  /// Whether the store is checked before anything is served, or behind it.
+  /// Whether the store is checked before anything is served, or in the background.
   enum class Fsck : std::uint8_t { kBefore, kBehind } fsck = Fsck::kBefore;
   bool allow_unlocked = false;  ///< serve also where keys cannot be kept out of swap
 

@@ -15,7 +15,7 @@ enum class Standing : std::uint8_t {
   kGood,         ///< it has a certificate of the vault that is valid
   kOutside,      ///< a CA outside vouches for such principals; its certificates are not known here
   kNone,         ///< it never had a certificate
-  kExpired,      ///< the last one that was not revoked has ended
+  kExpired,      ///< the last one that was not revoked has expired
   kRevoked,      ///< all were revoked
   kNotVouched,   ///< no CA that is believed may vouch for it
 };

@@ -129,7 +129,7 @@ Result<Identities::Issued> Identities::Renew(const std::string& serial, By by,
   const std::int64_t life_s = old.expires_at_s - old.issued_at_s;
   if (by == By::kHolder) {
     if (now_s >= old.expires_at_s) {
-      return Fail(Code::kDenied, "an identity that has ended is not renewed by its holder");
+      return Fail(Code::kDenied, "an identity that has expired is not renewed by its holder");
     }
     if (ttl_s > life_s) {
       return Fail(Code::kInvalid, "a renewed identity lives at most as long as the one before",
@@ -166,7 +166,7 @@ Result<std::vector<storage::Stored<storage::Identity>>> Identities::RenewedFrom(
     const auto [begin, end] = by_source.equal_range(source);
     for (auto one = begin; one != end; ++one) {
       sources.push_back(one->second.row.serial);
-      // One that has ended may still have been renewed into others.
+      // One that has expired may still have been renewed into others.
       if (one->second.row.expires_at_s > now_s) found.push_back(std::move(one->second));
     }
     by_source.erase(begin, end);

@@ -70,8 +70,8 @@ class Identities {
   Result<storage::Stored<storage::Identity>> Revoke(const std::string& serial, storage::Act act,
                                                     std::int64_t now_s);
 
-  /// Removes the rows of certificates that ended before `ended_before_s`, revoked or not: they are
-  /// refused for having ended. What was renewed from one that goes follows, from then on, the
+  /// Removes the rows of certificates that expired before `ended_before_s`, revoked or not: they
+  /// are refused for having expired. What was renewed from one that goes follows, from then on, the
   /// nearest before it that stays, so that a revocation still takes the whole chain. A commit and a
   /// line for each kMaxPrunedTogether changes, its object `removed:` and how many. How many went.
   /// Errors: Corrupt, Conflict, Unavailable.

@@ -68,7 +68,7 @@ Result<void> CheckLeaf(X509* leaf, std::int64_t now_s) {
   if (!begin_s || !end_s || *begin_s > now_s) {
     return Fail(Code::kInvalid, "the server's certificate is not valid yet");
   }
-  if (*end_s <= now_s) return Fail(Code::kInvalid, "the server's certificate has ended");
+  if (*end_s <= now_s) return Fail(Code::kInvalid, "the server's certificate has expired");
   return {};
 }
 

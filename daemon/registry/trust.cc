@@ -110,7 +110,7 @@ Result<Certificate> ReadAnchor(std::string_view pem, std::int64_t now_s) {
   if (!begin_s || !end_s || *begin_s > now_s) {
     return Fail(Code::kInvalid, "the CA's certificate is not valid yet");
   }
-  if (*end_s <= now_s) return Fail(Code::kInvalid, "the CA's certificate has ended");
+  if (*end_s <= now_s) return Fail(Code::kInvalid, "the CA's certificate has expired");
   return std::move(read.front());
 }
 

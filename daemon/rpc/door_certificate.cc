@@ -87,7 +87,7 @@ void DoorCertificate::Look() {
     return;
   }
   if (built_in_ && left_s > kDoorCertificateRenewS) return;
-  // Its own is due, or the operator's has ended.
+  // Its own is due, or the operator's has expired.
   if (auto shown = ShowBuiltIn(); !shown) {
     spdlog::error("no new certificate for the door: {}", shown.error().GetText());
     return;

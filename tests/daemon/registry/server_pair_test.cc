@@ -87,7 +87,7 @@ TEST_F(ServerPairTest, WhatDoesNotFit_IsRefusedWithTheReason) {
       {"another's key", {good.certificate, other.key}, kNow,
        "the server's certificate and key do not belong together"},
       {"before", good, kNow - 7200, "the server's certificate is not valid yet"},
-      {"after", good, kNow + kTtlS, "the server's certificate has ended"},
+      {"after", good, kNow + kTtlS, "the server's certificate has expired"},
       {"a CA's", {ca_pem_, ca_key_}, kNow,
        "the server's certificate is that of a CA, or does not parse"},
       {"a chain that does not lead on", {good.certificate + other.certificate, good.key}, kNow,
@@ -197,7 +197,7 @@ TEST_F(CertificateFolderTest, ACurrentPairThatHasEnded_IsTold) {
   const Pair pair = NewPair();
   Stage(pair);
   ASSERT_EQ(Take(), pair.certificate);
-  EXPECT_EQ(Current(kNow + kTtlS), "the server's certificate has ended");
+  EXPECT_EQ(Current(kNow + kTtlS), "the server's certificate has expired");
 }
 
 }  // namespace
