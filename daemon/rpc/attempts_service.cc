@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "daemon/rivery/accounts.h"
+#include "daemon/rivery/order_check.h"
 
 namespace oauthvault::rpc {
 namespace {
@@ -183,30 +183,6 @@ class WatchStream final : public Streaming {
 
 }  // namespace
 
-Result<void> AttemptsService::CheckNames(const Admitted& admitted, const rivery::Order& order,
-                                         bool authorizes) {
-  auto pair = admitted.permit.Where().AsPair();
-  if (!pair) return Fail(std::move(pair));
-  auto component = store_.Get<storage::Component>(storage::Component::Names(pair->component));
-  if (!component) return Fail(std::move(component));
-  const std::string& datasource = component->row.rivery_datasource_id;
-  const std::string& type = component->row.rivery_connection_type;
-  if (datasource.empty() || type.empty()) return {};  // refused with its own words
-  auto account = rivery::OpenAccountFor(store_, order.account, pair->project);
-  if (!account) return Fail(std::move(account));
-  rivery::Catalogue::Names names{.connection_type = type, .datasource = std::nullopt};
-  if (authorizes) names.datasource = datasource;
-  return catalogue_.Check(order.account, *account, names, [&]() -> Result<void> {
-    audit::Entry entry = admitted.entry;
-    entry.act = "catalogue.read";
-    entry.object = order.account.Str();
-    entry.outcome = audit::Outcome::kAllowed;
-    auto recorded = edge_.GetTrail().RecordAndWait(std::move(entry));
-    if (!recorded) return Fail(std::move(recorded));
-    return {};
-  });
-}
-
 void AttemptsService::AddTo(Methods& methods) {
   methods.Add("Attempts.Authorize", *this, &AttemptsService::Authorize);
   methods.Add("Attempts.Connect", *this, &AttemptsService::Connect);
@@ -234,7 +210,9 @@ void AttemptsService::Authorize(Call& call) {
           if (!permit) return Fail(std::move(permit));
           to_connect = std::move(*permit);
         }
-        if (auto known = CheckNames(admitted, *order, true); !known) return known;
+        auto known = rivery::CheckOrder(admitted.permit, *order, admitted.entry, store_,
+                                        catalogue_, edge_.GetTrail());
+        if (!known) return known;
         auto attempt =
             attempts_.Authorize(admitted.permit, to_connect, *order, admitted.ForCommit());
         if (!attempt) return Fail(std::move(attempt));
@@ -251,7 +229,9 @@ void AttemptsService::Connect(Call& call) {
         if (!order) return Fail(std::move(order));
         order->connection_name = asked.connection_name();
         order->deadline_s = asked.deadline_s();
-        if (auto known = CheckNames(admitted, *order, false); !known) return known;
+        auto known = rivery::CheckOrder(admitted.permit, *order, admitted.entry, store_,
+                                        catalogue_, edge_.GetTrail());
+        if (!known) return known;
         auto attempt = attempts_.Connect(admitted.permit, *order, admitted.ForCommit());
         if (!attempt) return Fail(std::move(attempt));
         Write(attempt->row, attempts_, answer);

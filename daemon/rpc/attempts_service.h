@@ -38,9 +38,6 @@ class AttemptsService final {
   void Cancel(Call& call);
   void Resume(Call& call);
 
-  /// Whether Rivery knows the names that the component will be sent under, where it has any.
-  Result<void> CheckNames(const Admitted& admitted, const rivery::Order& order, bool authorizes);
-
   const Edge& edge_;
   Workers& workers_;
   Workers& rivery_workers_;
