@@ -27,7 +27,7 @@ Prefix PrefixOf(std::span<const std::uint8_t> bytes) {
 // A project that has rows of its own, or may have some.
 struct KnownProject {
   crypto::Owner owner;
-  bool is_shredded = false;  // being so, and its keys are gone already
+  bool is_shredded = false;  // it bears the mark: its keys may be gone, and its rows will be
 };
 
 class Check {
@@ -280,7 +280,8 @@ const crypto::Owner* Check::OwnerOf(const crypto::RowKey& key) {
 
 void Check::Note(const crypto::RowKey&, const Project& row) {
   const crypto::Owner owner = crypto::Owner::Project(row.id.Str());
-  const bool is_shredded = row.shredding_at_s != 0 && !keyring_.HasKek(owner);
+  // Whether it has a key says nothing: one that was made after the shredding opens no older row.
+  const bool is_shredded = row.shredding_at_s != 0;
   ForEachRowType([&]<Row R>() {
     if (R::kOwner != crypto::OwnerKind::kProject) return;
     const auto prefix = keyring_.PrefixOf(static_cast<std::uint8_t>(R::kTable), row.id.Str(), {});

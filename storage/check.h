@@ -34,7 +34,7 @@ inline constexpr std::size_t kMaxKeptProblems = 100;
 struct CheckReport {
   Verdict verdict = Verdict::kWhole;
   std::uint64_t rows = 0;      ///< met in the file, the store's own too
-  std::uint64_t unopened = 0;  ///< of those, of projects that are shredded: their keys are gone
+  std::uint64_t unopened = 0;  ///< of those, of projects that are being shredded
   Position position;           ///< where the anchor says that the store stands; zeros: none
   Position previous;           ///< and where it stood before
   std::uint64_t problem_count = 0;

@@ -28,6 +28,10 @@ Result<void> MustHaveNoToken(const storage::Store& store, const ProjectId& id) {
   });
 }
 
+std::unexpected<Error> TakenBy(const ProjectId& id) {
+  return Fail(Code::kConflict, "the project is registered already", id);
+}
+
 Result<void> MustHaveNoOpenAttempt(const storage::Store& store, const ProjectId& id) {
   return store.ForEach<storage::Attempt>(id.Str(), "", [&](const auto& stored) -> Result<void> {
     if (storage::IsFinal(stored.row)) return {};
@@ -51,6 +55,10 @@ Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      std::string title,
                                                      storage::Act act, std::int64_t now_s) {
   if (auto ok = CheckText(title, "title"); !ok) return Fail(std::move(ok));
+  // A project that is there gets no other key: one that is being shredded has none any more.
+  auto standing = store.Find<storage::Project>(storage::Project::Names(id));
+  if (!standing) return Fail(std::move(standing));
+  if (*standing) return TakenBy(id);
   // The key first: a row without its key could never be opened, a key without rows does no harm.
   if (auto made = keyring.EnsureKek(crypto::Owner::Project(id.Str())); !made) {
     return Fail(std::move(made));
@@ -60,9 +68,7 @@ Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
   storage::Batch batch(std::move(act));
   batch.Insert(project);
   if (auto committed = store.Commit(std::move(batch)); !committed) {
-    if (committed.error().GetCode() == Code::kConflict) {
-      return Fail(Code::kConflict, "the project is registered already", id);
-    }
+    if (committed.error().GetCode() == Code::kConflict) return TakenBy(id);
     return Fail(std::move(committed));
   }
   return store.Get<storage::Project>(storage::Project::Names(id));

@@ -12,7 +12,8 @@
 namespace oauthvault::registry {
 
 /// Registers a tenant: its own key first, then its row. `title`: UTF-8, at most kMaxTextSize.
-/// Errors: Conflict (the id is taken), Invalid (title), Exhausted, Unavailable.
+/// Errors: Conflict (the id is taken, also by one that is being shredded: no key is made), Invalid
+/// (title), Corrupt, Exhausted, Unavailable.
 Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      storage::Store& store, const ProjectId& id,
                                                      std::string title,

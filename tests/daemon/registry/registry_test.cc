@@ -126,6 +126,18 @@ TEST_F(RegistryTest, AddProject_ThatIsThereSaysSoAndNamesIt) {
   EXPECT_EQ(again.error().Message(), "the project is registered already: acme");
 }
 
+TEST_F(RegistryTest, AddProject_MakesNoKeyForAProjectWhoseShreddingWasInterrupted) {
+  auto added = Add("acme");
+  ASSERT_TRUE(added);
+  added->row.shredding_at_s = kNow;
+  storage::Batch mark(ActBy());
+  mark.Replace(added->row, added->version);
+  ASSERT_TRUE(store_->Commit(std::move(mark)));
+  ASSERT_TRUE(keyring_->RemoveOwner(crypto::Owner::Project("acme")));
+  EXPECT_EQ(CodeOf(Add("acme")), Code::kConflict);
+  EXPECT_FALSE(keyring_->HasKek(crypto::Owner::Project("acme")));
+}
+
 TEST_F(RegistryTest, AddProject_RefusesTitlesThatAreNoText) {
   for (const std::string& title :
        {std::string(storage::kMaxTextSize + 1, 'a'), std::string("a\nb"), std::string("\x7f"),

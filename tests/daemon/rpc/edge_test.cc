@@ -261,8 +261,10 @@ TEST_F(EdgeTest, AFailureBehindTheCommit_HasALineOfItsOwnBesideTheCommits) {
   request.set_id("p9");
   v1::Project added;
   const std::uint64_t before = vault_.Trail().LastSequence();
-  // Nothing is read before the commit; behind it the project is, for the answer.
-  vault_.Engine().after_read = [] { throw std::runtime_error("planted-secret"); };
+  // Before the commit it is looked for; behind it the project is read, for the answer.
+  vault_.Engine().after_read = [reads = 0]() mutable {
+    if (++reads == 2) throw std::runtime_error("planted-secret");
+  };
   EXPECT_EQ(admin->AddProject(NewContext().get(), request, &added).error_code(),
             grpc::StatusCode::UNAVAILABLE);
   vault_.Engine().after_read = nullptr;
