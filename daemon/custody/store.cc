@@ -63,7 +63,9 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
   if (auto ok = Check(credentials); !ok) return ok;
   auto pair = PairToStore(permit);
   if (!pair) return Fail(std::move(pair));
-  if (auto open = registry::ExpectOpenProject(pair->project, store); !open) return open;
+  auto open = registry::KeepOpen(pair->project, store);
+  if (!open) return Fail(std::move(open));
+  batch.Hold(std::move(*open));
   auto component = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));
 

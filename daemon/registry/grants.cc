@@ -93,6 +93,9 @@ Result<storage::Stored<storage::Grant>> Grants::Add(const access::Principal& pri
   if (auto ok = access::CheckGrant(principal, project, component, rights); !ok) {
     return Fail(std::move(ok));
   }
+  // On all projects: nobody removes them.
+  auto claim = store_.Claims().ToAdd(std::string(project));
+  if (!claim) return Fail(std::move(claim));
   if (auto ok = MustExist<storage::Project, ProjectId>(store_, project); !ok) {
     return Fail(std::move(ok));
   }

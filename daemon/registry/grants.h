@@ -31,7 +31,7 @@ class Grants {
 
   /// Gives exactly `rights` on the pair; replaces what stood on the same three names. The project
   /// and the component must be registered, or `*`. Errors: Invalid (CheckGrant), NotFound (project,
-  /// component), Conflict, Corrupt, Unavailable.
+  /// component), Conflict (also: the project is being removed), Corrupt, Unavailable.
   Result<storage::Stored<storage::Grant>> Add(const access::Principal& principal,
                                               std::string_view project, std::string_view component,
                                               const std::vector<access::Right>& rights,

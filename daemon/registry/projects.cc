@@ -50,6 +50,13 @@ Result<void> ExpectOpenProject(const ProjectId& id, const storage::Store& store)
   return {};
 }
 
+Result<storage::ProjectClaims::Claim> KeepOpen(const ProjectId& id, const storage::Store& store) {
+  auto claim = store.Claims().ToAdd(id.Str());
+  if (!claim) return claim;
+  if (auto open = ExpectOpenProject(id, store); !open) return Fail(std::move(open));
+  return claim;
+}
+
 Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
                                                      storage::Store& store, const ProjectId& id,
                                                      std::string title,
@@ -75,6 +82,9 @@ Result<storage::Stored<storage::Project>> AddProject(crypto::Keyring& keyring,
 }
 
 Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::Act act) {
+  // From the look whether it is empty to the commit.
+  auto claim = store.Claims().ToRemove(id.Str());
+  if (!claim) return Fail(std::move(claim));
   auto project = store.Get<storage::Project>(storage::Project::Names(id));
   if (!project) return Fail(std::move(project));
   if (auto ok = MustBeEmpty<storage::Credentials>(store, id); !ok) return ok;

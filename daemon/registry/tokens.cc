@@ -74,6 +74,9 @@ Result<void> Tokens::CheckPair(const NewToken& wanted) const {
 
 Result<IssuedToken> Tokens::Issue(const NewToken& wanted, storage::Act act, std::int64_t now_s) {
   if (auto ok = CheckText(wanted.title, "title"); !ok) return Fail(std::move(ok));
+  // Of no project: nobody removes it.
+  auto claim = store_.Claims().ToAdd(wanted.project);
+  if (!claim) return Fail(std::move(claim));
   if (auto ok = CheckPair(wanted); !ok) return Fail(std::move(ok));
   const std::int64_t ttl_s = wanted.ttl_s == 0 ? kDefaultTokenTtlS : wanted.ttl_s;
   if (ttl_s < kMinTokenTtlS || ttl_s > kMaxTokenTtlS) {

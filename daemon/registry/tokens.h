@@ -58,7 +58,8 @@ class Tokens {
   Tokens(storage::Store& store, const crypto::Keyring& keyring)
       : store_(store), keyring_(keyring) {}
 
-  /// Errors: Invalid (title, pair, rights, ttl), NotFound (project, component), Unavailable.
+  /// Errors: Invalid (title, pair, rights, ttl), NotFound (project, component),
+  /// Conflict (the project is being removed), Unavailable.
   Result<IssuedToken> Issue(const NewToken& wanted, storage::Act act, std::int64_t now_s);
   /// Acts on the next call. Errors: NotFound, Conflict, Unavailable.
   Result<void> Revoke(const TokenId& id, storage::Act act);

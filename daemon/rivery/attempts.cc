@@ -38,9 +38,8 @@ Result<StoredAttempt> Attempts::State::Order(const access::Permit& permit,
                                              bool connect, storage::Act act) {
   auto pair = permit.Where().AsPair();
   if (!pair) return Fail(std::move(pair));
-  if (auto open = registry::ExpectOpenProject(pair->project, store); !open) {
-    return Fail(std::move(open));
-  }
+  auto open = registry::KeepOpen(pair->project, store);
+  if (!open) return Fail(std::move(open));
   auto component = store.Get<storage::Component>(storage::Component::Names(pair->component));
   if (!component) return Fail(std::move(component));
   if (component->row.rivery_datasource_id.empty() ||

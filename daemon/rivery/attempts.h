@@ -104,7 +104,8 @@ class Attempts {
 
   /// `to_store`: for store on the pair. `to_connect`: for connect on the same pair, exactly where
   /// the order names a connection. The component must have its Rivery names, the account must be
-  /// the project's to use. Errors: Invalid, NotFound, Denied, Exhausted, Unavailable.
+  /// the project's to use. Errors: Invalid, NotFound, Denied, Conflict (the project is being
+  /// removed), Exhausted, Unavailable.
   Result<storage::Stored<storage::Attempt>> Authorize(
       const access::Permit& to_store, const std::optional<access::Permit>& to_connect,
       const Order& order, storage::Act act);

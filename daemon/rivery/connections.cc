@@ -15,6 +15,7 @@
 #include "crypto/sealed.h"
 #include "daemon/custody/fingerprints.h"
 #include "daemon/custody/reveal.h"
+#include "daemon/registry/projects.h"
 #include "daemon/rivery/accounts.h"
 #include "daemon/rivery/failure.h"
 #include "storage/utf8.h"
@@ -438,7 +439,10 @@ Result<storage::Stored<storage::Connection>> Connections::Adopt(access::Permit p
     // Until it is written; so the propagation does not do so at the same time.
     row.refusal = kAdopted;
     row.refused_version = credentials->version;
+    auto open = registry::KeepOpen(pair->project, store_);
+    if (!open) return Fail(std::move(open));
     storage::Batch batch(ActOn(row, "connection.adopted", caller));
+    batch.Hold(std::move(*open));
     batch.Insert(row);
     if (auto committed = store_.Commit(std::move(batch)); !committed) {
       return Fail(std::move(committed));

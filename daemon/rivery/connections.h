@@ -131,8 +131,9 @@ class Connections {
   /// Takes a connection of Rivery that the vault did not make: from now on it is kept in step with
   /// `oauth_id`, and where `write` says so it is written at once. Errors: NotFound (credentials,
   /// account, or Rivery has none), Conflict (some project has it; it holds secret properties, which
-  /// every write would wipe), Invalid (of another type than the component's), Denied (account),
-  /// Unavailable. Adopted, but not written, is an error that Write would give.
+  /// every write would wipe; the project is being removed), Invalid (of another type than the
+  /// component's), Denied (account), Unavailable. Adopted, but not written, is an error that Write
+  /// would give.
   struct AdoptOrder {
     ConnectionName name;
     OauthId oauth_id;

@@ -16,6 +16,7 @@
 #include "crypto/sealed.h"
 #include "storage/engine.h"
 #include "storage/tables/act.h"
+#include "storage/tables/claims.h"
 #include "storage/tables/open_row.h"
 #include "storage/tables/opened.h"
 #include "storage/tables/rows.h"
@@ -58,6 +59,9 @@ class Batch {
 
   /// What the line about the commit will say; whoever adds a change may complete it.
   Act& GetAct() { return act_; }
+
+  /// Holds a claim until the batch is committed, or given up.
+  void Hold(ProjectClaims::Claim claim) { claim_ = std::move(claim); }
 
   /// The row must not be there yet.
   template <Row R>
@@ -111,6 +115,7 @@ class Batch {
   }
   Act act_;
   std::vector<Pending> pending_;
+  ProjectClaims::Claim claim_;
 };
 
 /// How far the rewrapping of an owner's rows has come.
@@ -274,6 +279,9 @@ class Store {
   Result<std::uint64_t> RemoveUnopened(TableId table, const ProjectId& project, std::size_t limit,
                                        const Act& act);
 
+  /// Who adds to projects, and who removes them.
+  ProjectClaims& Claims() const { return claims_; }
+
   const Engine& GetEngine() const { return engine_; }
   /// Whose keys seal the rows: for keyed hashes that stand in them.
   const crypto::Keyring& GetKeyring() const { return keyring_; }
@@ -317,6 +325,7 @@ class Store {
   };
   std::vector<Listener> listeners_;
   mutable OpenedComponents components_;
+  mutable ProjectClaims claims_;
 };
 
 }  // namespace oauthvault::storage

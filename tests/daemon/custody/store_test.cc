@@ -10,7 +10,9 @@
 #include <thread>
 #include <utility>
 
+#include "daemon/registry/projects.h"
 #include "tests/daemon/custody/test_vault.h"
+#include "tests/storage/kept_store.h"
 
 namespace oauthvault::custody {
 namespace {
@@ -230,6 +232,33 @@ TEST_F(CustodyStore, Delete_RemovesThemOnceAndForStoreOnly) {
   EXPECT_EQ(remove(vault_.PermitFor(Right::kStore)), "OK");
   EXPECT_FALSE(*Find());
   EXPECT_EQ(remove(vault_.PermitFor(Right::kStore)), "NOT_FOUND");
+}
+
+TEST_F(CustodyStore, Put_AndTheRemovalOfItsProjectNeverBothComeAbout) {
+  const auto put = [&] {
+    return CodeOf(custody::Put(vault_.PermitFor(Right::kStore, "other", "sheets"), New("{}"),
+                               IfThere::kReplace, KeptVersions{}, fakes::SetupAct(),
+                               vault_.Store(), 1));
+  };
+  const auto remove = [&] {
+    return CodeOf(
+        registry::RemoveProject(vault_.Store(), vault_.other_project, fakes::SetupAct()));
+  };
+  const auto names = storage::Credentials::Names(vault_.other_project, vault_.component,
+                                                 fakes::TestVault::IdOf("one"));
+  std::string meanwhile;
+  vault_.Memory().BeforeNextCommit([&] { meanwhile = remove(); });
+  EXPECT_EQ(put(), "OK");
+  EXPECT_EQ(meanwhile, "CONFLICT");
+  EXPECT_TRUE(vault_.Store().Get<storage::Project>(storage::Project::Names(vault_.other_project)));
+
+  ASSERT_TRUE(Delete(vault_.PermitFor(Right::kStore, "other", "sheets"),
+                     fakes::TestVault::IdOf("one"), fakes::SetupAct(), vault_.Store()));
+  vault_.Memory().BeforeNextCommit([&] { meanwhile = put(); });
+  EXPECT_EQ(remove(), "OK");
+  EXPECT_EQ(meanwhile, "CONFLICT");
+  EXPECT_FALSE(*vault_.Store().Find<storage::Credentials>(names));
+  EXPECT_EQ(put(), "NOT_FOUND");
 }
 
 TEST_F(CustodyStore, PutAndDelete_LeaveALineEachThatSaysWhatItIsAbout) {

@@ -19,6 +19,7 @@
 #include "daemon/registry/grants.h"
 #include "daemon/registry/identities.h"
 #include "daemon/registry/projects.h"
+#include "daemon/registry/tokens.h"
 #include "daemon/registry/trust.h"
 #include "storage/tables/store.h"
 #include "tests/daemon/acts.h"
@@ -212,6 +213,35 @@ TEST_F(RegistryTest, RemoveProject_TakesAttemptsThatHaveEndedAlong) {
   EXPECT_EQ(witness_.acts[lines].object, "removed:" + std::to_string(kMaxAttemptsTogether));
   EXPECT_EQ(witness_.acts[lines + 1].object, "removed:1");
   EXPECT_EQ(witness_.acts[lines + 2].act, ActBy().act) << "a restore takes it for the end";
+}
+
+TEST_F(RegistryTest, RemoveProject_NeverComesAboutBesideAGrantOrATokenInIt) {
+  Tokens tokens(*store_, *keyring_);
+  const auto word = [](const auto& result) {
+    return result ? "OK" : std::string(NameOf(result.error().GetCode()));
+  };
+  const auto remove = [&] { return word(RemoveProject(*store_, P("acme"), ActBy())); };
+  const std::function<std::string()> grant = [&] {
+    return word(
+        grants_->Add(Who("runner/r"), "acme", "*", {access::Right::kReveal}, ActBy(), kNow));
+  };
+  const std::function<std::string()> issue = [&] {
+    return word(tokens.Issue({"", "acme", "*", {access::Right::kStore}, 0}, ActBy(), kNow));
+  };
+  for (const auto& add : {grant, issue}) {
+    std::string meanwhile;
+    ASSERT_TRUE(Add("acme"));
+    engine_.BeforeNextCommit([&] { meanwhile = add(); });
+    EXPECT_EQ(remove(), "OK");
+    EXPECT_EQ(meanwhile, "CONFLICT");
+    ASSERT_TRUE(Add("acme"));
+    engine_.BeforeNextCommit([&] { meanwhile = remove(); });
+    EXPECT_EQ(add(), "OK");
+    EXPECT_EQ(meanwhile, "CONFLICT");
+    (void)grants_->Remove(Who("runner/r"), "acme", "*", ActBy());
+    ASSERT_TRUE(tokens.RemoveOf(P("acme"), ActBy()));
+    ASSERT_EQ(remove(), "OK");
+  }
 }
 
 TEST_F(RegistryTest, SetComponent_KeepsWhatIsNotGivenTheSecretToo) {

@@ -376,6 +376,22 @@ TEST_F(AttemptsTest, Order_IsRefusedBeforeAnythingIsKept) {
 
 // --- the table ----------------------------------------------------------------------------------
 
+TEST_F(AttemptsTest, Order_AndTheRemovalOfItsProjectNeverBothComeAbout) {
+  vault_.Revoke();
+  const auto remove = [&] {
+    return CodeOf(registry::RemoveProject(vault_.Store(), vault_.project, fakes::SetupAct()));
+  };
+  std::string meanwhile;
+  vault_.Memory().BeforeNextCommit([&] { meanwhile = CodeOf(TryAuthorize(OrderOf(""))); });
+  EXPECT_EQ(remove(), "OK");
+  EXPECT_EQ(meanwhile, "CONFLICT");
+  ASSERT_TRUE(registry::AddProject(vault_.Keys(), vault_.Store(), vault_.project, "",
+                                   fakes::SetupAct(), fakes::kVaultNow));
+  vault_.Memory().BeforeNextCommit([&] { meanwhile = remove(); });
+  EXPECT_EQ(CodeOf(TryAuthorize(OrderOf(""))), "OK");
+  EXPECT_EQ(meanwhile, "CONFLICT");
+}
+
 TEST_F(AttemptsTest, Transitions_AllHappenAndNoOtherDoes) {
   const auto fresh = [&] {
     standin_->ClearFaults();
