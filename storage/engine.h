@@ -113,6 +113,8 @@ class Witness {
 
 /// One scan returns at most this many rows.
 inline constexpr std::size_t kMaxScanRows = 1000;
+/// The text of the Exhausted that is about the queue before the writer, and not about room.
+inline constexpr Text kQueueIsFull = "too many batches wait for the store's writer";
 /// One batch holds at most this many changes.
 inline constexpr std::size_t kMaxBatchChanges = 1000;
 /// The act of a batch has at most this many bytes, those of one transaction so many more or less.
@@ -150,7 +152,8 @@ class Engine {
   /// this commit, which rises by 1 with each. All expectations are compared with the state before
   /// the batch. Batches of several callers may share one sync; each keeps a number of its own.
   /// `act` says why, for the witness; the engine does not look into it. A damaged row can be
-  /// removed by whoever expects nothing of it; the witness is told of no row before.
+  /// removed, or written over, by whoever expects nothing of it; the witness is told of no row
+  /// before.
   /// Errors: Invalid as CheckBatch; Conflict (an expectation does not hold); Exhausted (full for
   /// this kind of change, or the queue is); Corrupt (a row that the batch touches); what the
   /// witness says; Unavailable (an I/O error: after one at commit every later commit is refused,

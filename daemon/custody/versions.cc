@@ -14,11 +14,8 @@ crypto::RowNames NamesOf(const StoredCredentials& current, std::uint64_t version
   return storage::CredentialsVersion::Names(row.project, row.component, row.id, version);
 }
 
-void Remove(storage::Batch& batch, const StoredCredentials& current,
-            const std::vector<FormerVersion>& former, std::uint64_t keep) {
-  for (std::size_t i = keep; i < former.size(); ++i) {
-    batch.RemoveAnyhow<storage::CredentialsVersion>(NamesOf(current, former[i].version));
-  }
+void Remove(storage::Batch& batch, const StoredCredentials& current, std::uint64_t version) {
+  batch.RemoveAnyhow<storage::CredentialsVersion>(NamesOf(current, version));
 }
 
 Result<StoredCredentials> Current(const access::PairIds& pair, const OauthId& id,
@@ -64,18 +61,24 @@ Result<void> KeepFormer(storage::Batch& batch, const StoredCredentials& current,
                         const storage::Store& store) {
   auto former = FormerVersions(current, store);
   if (!former) return Fail(std::move(former));
-  if (kept.most == 0) {
-    Remove(batch, current, *former, 0);
-    return {};
+  // By their numbers, whether or not those between are there: nothing is left where FormerVersions
+  // of the new version would not look.
+  for (const FormerVersion& one : *former) {
+    if (one.version + kept.most <= current.version) Remove(batch, current, one.version);
   }
-  auto secrets = store.OpenSecrets(current);
+  std::optional<storage::Secrets> secrets;
+  if (kept.most != 0) {
+    auto opened = store.OpenSecrets(current);
+    if (!opened && opened.error().GetCode() != Code::kCorrupt) return Fail(std::move(opened));
+    if (opened) secrets = std::move(*opened);
+  }
+  // Under this number may stand what an earlier life of the id left behind.
   if (secrets) {
-    batch.InsertWhereRoom(storage::CredentialsVersion{current.version, current.row},
-                          std::move(*secrets));
-  } else if (secrets.error().GetCode() != Code::kCorrupt) {
-    return Fail(std::move(secrets));
+    batch.PutWhereRoom(storage::CredentialsVersion{current.version, current.row},
+                       std::move(*secrets));
+  } else {
+    Remove(batch, current, current.version);
   }
-  Remove(batch, current, *former, kept.most - 1);
   return {};
 }
 
@@ -83,8 +86,11 @@ Result<std::uint64_t> RemoveFormer(storage::Batch& batch, const StoredCredential
                                    std::uint64_t keep, const storage::Store& store) {
   auto former = FormerVersions(current, store);
   if (!former) return Fail(std::move(former));
-  Remove(batch, current, *former, keep);
-  return former->size() - std::min<std::uint64_t>(former->size(), keep);
+  std::uint64_t removed = 0;
+  for (std::size_t i = keep; i < former->size(); ++i, ++removed) {
+    Remove(batch, current, (*former)[i].version);
+  }
+  return removed;
 }
 
 Result<StoredCredentials> RollBack(const access::Permit& permit, const OauthId& id,

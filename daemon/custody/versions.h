@@ -30,8 +30,9 @@ Result<std::vector<FormerVersion>> FormerVersions(const StoredCredentials& curre
 Result<storage::Stored<storage::CredentialsVersion>> FormerVersionOf(
     const StoredCredentials& current, std::uint64_t version, const storage::Store& store);
 
-/// Adds to the batch that replaces `current`: what it was is kept, and what is beyond `kept` goes.
-/// What does not open any more is not kept; nothing is where the store is too full for new rows.
+/// Adds to the batch that replaces `current`: what it was is kept, in the place of whatever stands
+/// under its number, and all but the newest `kept.most` numbers go. What does not open any more is
+/// not kept; nothing is where the store is too full for new rows.
 /// Errors: Unavailable.
 Result<void> KeepFormer(storage::Batch& batch, const StoredCredentials& current, KeptVersions kept,
                         const storage::Store& store);

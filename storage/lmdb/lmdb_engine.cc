@@ -379,7 +379,7 @@ Result<std::uint64_t> LmdbEngine::Commit(std::vector<Change> changes, std::strin
   {
     const std::lock_guard lock(mutex_);
     if (queue_.size() >= settings_.write_queue) {
-      return Fail(Code::kExhausted, "too many batches wait for the store's writer");
+      return Fail(Code::kExhausted, kQueueIsFull);
     }
     answer = queue_.emplace_back(std::move(changes), std::move(act), std::promise<Answer>())
                  .answer.get_future();
@@ -586,8 +586,8 @@ Result<void> LmdbEngine::Perform(Work& work, std::span<const Change> changes) {
   std::uint64_t replaced_bytes = 0;
   for (const Change& change : changes) {
     Result<std::optional<crypto::SealedRow>> row = LookUp(work.txn, file_.rows, change.key);
-    const bool removes_anything = !change.row && change.expect.kind == Expect::Kind::kAnything;
-    if (!row && row.error().GetCode() == Code::kCorrupt && removes_anything) {
+    const bool is_damaged = !row && row.error().GetCode() == Code::kCorrupt;
+    if (is_damaged && change.expect.kind == Expect::Kind::kAnything) {
       // A damaged row can go. What it was is not known, so the witness takes it out of nothing, and
       // the check of the store goes on to miss it.
       row = std::optional<crypto::SealedRow>();

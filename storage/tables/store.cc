@@ -49,7 +49,7 @@ Secrets Secrets::Clone() const { return {CloneOf(data), CloneOf(app_secret)}; }
 
 Result<std::uint64_t> Store::Commit(Batch batch) {
   std::vector<Change> changes;
-  std::vector<Change> needed;  // without what only goes where there is room
+  std::vector<Change> needed;  // without the rows that only go where there is room
   changes.reserve(batch.pending_.size());
   const bool may_shrink = std::ranges::any_of(batch.pending_, &Batch::Pending::where_room);
   for (Batch::Pending& pending : batch.pending_) {
@@ -63,11 +63,14 @@ Result<std::uint64_t> Store::Commit(Batch batch) {
       if (!sealed) return Fail(std::move(sealed));
       change.row = std::move(*sealed);
     }
-    if (may_shrink && !pending.where_room) needed.push_back(change);
+    if (may_shrink) {
+      needed.push_back(pending.where_room ? Change{change.key, Expect{}, std::nullopt} : change);
+    }
     changes.push_back(std::move(change));
   }
   Result<std::uint64_t> committed = engine_.Commit(std::move(changes), BytesOf(batch.act_));
-  if (!committed && may_shrink && committed.error().GetCode() == Code::kExhausted) {
+  if (!committed && may_shrink && committed.error().GetCode() == Code::kExhausted &&
+      committed.error().GetText() != kQueueIsFull.View()) {
     committed = engine_.Commit(std::move(needed), BytesOf(batch.act_));
   }
   if (committed || committed.error().GetCode() == Code::kUnavailable) {

@@ -74,11 +74,12 @@ class Batch {
   void Replace(const R& row, std::uint64_t version, Secrets secrets = {}) {
     Add(row, Expect::Version(version), version + 1, std::move(secrets));
   }
-  /// As Insert, and left out where the store is too full for new rows: for what is kept beside a
-  /// change that should not fail for it.
+  /// Puts a row in the place of whatever stands under its names, or of nothing. Where the store is
+  /// too full for new rows what stands is removed: for what is kept beside a change that should not
+  /// fail for it.
   template <Row R>
-  void InsertWhereRoom(const R& row, Secrets secrets) {
-    Add(row, Expect::Absent(), 1, std::move(secrets));
+  void PutWhereRoom(const R& row, Secrets secrets) {
+    Add(row, Expect{}, 1, std::move(secrets));
     pending_.back().where_room = true;
   }
   /// The row must stand at `version`.

@@ -35,6 +35,11 @@ class CustodyVersions : public testing::Test {
   void PutTimes(int times, KeptVersions kept = {}) {
     for (int i = 0; i < times; ++i) ASSERT_TRUE(Put(kept));
   }
+  // The store takes what is put, and has no room for what it replaces.
+  void PutWithoutRoom(KeptVersions kept = {}) {
+    vault_.Memory().FailNextCommit(Error(Code::kExhausted, "the fake takes no new row"));
+    ASSERT_TRUE(Put(kept));
+  }
   static std::string DataOf(int put) { return "{\"put\":" + std::to_string(put) + "}"; }
 
   StoredCredentials Current() {
@@ -139,6 +144,39 @@ TEST_F(CustodyVersions, Put_KeepsAtMostAHundredAndFindsAllOfThem) {
   EXPECT_EQ(kept.front(), 102u);
   EXPECT_EQ(kept.back(), 3u);
   EXPECT_EQ(RowsOfVersions(), 100u);
+}
+
+TEST_F(CustodyVersions, Put_LetsGoOfWhatIsTooOldWhereThoseBetweenAreMissing) {
+  PutTimes(3, {3});
+  ASSERT_EQ(Kept(), (Numbers{2, 1}));
+  PutWithoutRoom({3});
+  EXPECT_EQ(Kept(), (Numbers{2, 1}));
+  PutWithoutRoom({3});
+  EXPECT_EQ(Kept(), Numbers{2});
+  for (std::uint32_t i = 0; i < kMaxKeptVersions; ++i) PutWithoutRoom({kMaxKeptVersions});
+  EXPECT_EQ(RowsOfVersions(), 0u);
+  ASSERT_TRUE(Delete(vault_.PermitFor(Right::kStore), Id(), fakes::SetupAct(), vault_.Store()));
+  EXPECT_EQ(RowsOfVersions(), 0u);
+}
+
+TEST_F(CustodyVersions, Put_WritesOverWhatAnEarlierLifeOfTheIdLeftBehind) {
+  const auto leave = [&](std::uint64_t version) {
+    storage::Batch batch(fakes::SetupAct());
+    batch.Insert(storage::CredentialsVersion{
+        version, {.project = vault_.project, .component = vault_.component, .id = Id()}});
+    ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  };
+  leave(1);
+  leave(2);
+  PutTimes(2);
+  ASSERT_EQ(Kept(), Numbers{1});
+  EXPECT_EQ(FormerVersionOf(Current(), 1, vault_.Store())->row.credentials.authorized_for,
+            "put 1");
+  PutWithoutRoom();
+  EXPECT_EQ(Kept(), Numbers{1});  // and does not pass it off as what was replaced
+  leave(3);
+  PutTimes(1, {0});
+  EXPECT_EQ(RowsOfVersions(), 0u);
 }
 
 TEST_F(CustodyVersions, Versions_OfOneIdAreNoneOfAnotherPairsOrIds) {
@@ -252,10 +290,17 @@ TEST_F(CustodyVersions, ADamagedVersion_IsNamedAndInTheWayOfNothing) {
 
 TEST_F(CustodyVersions, AStoreThatIsTooFullForNewRows_StillTakesNewCredentialsInPlaceOfOldOnes) {
   PutTimes(2);
-  vault_.Memory().FailNextCommit(Error(Code::kExhausted, "the fake takes no new row"));
-  ASSERT_TRUE(Put());
+  PutWithoutRoom();
   EXPECT_EQ(CurrentData(), DataOf(3));
   EXPECT_EQ(Kept(), Numbers{1});  // what was replaced had no room
+}
+
+TEST_F(CustodyVersions, AQueueThatIsFull_CostsNoFormerVersion) {
+  PutTimes(2);
+  vault_.Memory().FailNextCommit(Error(Code::kExhausted, storage::kQueueIsFull));
+  EXPECT_EQ(CodeOf(Put()), "EXHAUSTED");
+  EXPECT_EQ(CurrentData(), DataOf(2));
+  EXPECT_EQ(Kept(), Numbers{1});
 }
 
 }  // namespace
