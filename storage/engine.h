@@ -148,6 +148,12 @@ class Engine {
                                              const std::optional<crypto::RowKey>& after,
                                              std::size_t limit) const = 0;
 
+  /// The keys alone of what Scan would give, also of rows that are damaged in their structure.
+  /// Errors: as Scan; Corrupt (a key, or a page).
+  virtual Result<std::vector<crypto::RowKey>> ScanKeys(std::span<const std::uint8_t> prefix,
+                                                       const std::optional<crypto::RowKey>& after,
+                                                       std::size_t limit) const = 0;
+
   /// Makes all changes or none, durable when it returns, and returns the generation: the number of
   /// this commit, which rises by 1 with each. All expectations are compared with the state before
   /// the batch. Batches of several callers may share one sync; each keeps a number of its own.

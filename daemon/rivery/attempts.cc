@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sodium.h>
+#include <spdlog/spdlog.h>
 
 #include <array>
 #include <utility>
@@ -116,12 +117,22 @@ Attempts::~Attempts() { Stop(); }
 
 Result<void> Attempts::Start() {
   const storage::Store& store = state_->store;
-  auto read = store.ForEach<storage::Project>("", "", [&](const auto& project) {
-    return store.ForEach<storage::Attempt>(project.row.id.Str(), "", [&](const auto& attempt) {
-      if (!IsFinal(attempt.row)) state_->Schedule(attempt.row);
-    });
-  });
+  const auto schedule = [&](const StoredAttempt& attempt) {
+    if (!IsFinal(attempt.row)) state_->Schedule(attempt.row);
+  };
+  std::uint64_t damaged = 0;
+  auto read = store.ForEach<storage::Project>(
+      "", "",
+      [&](const auto& project) -> Result<void> {
+        if (project.row.shredding_at_s != 0) return {};  // its keys are gone
+        return store.ForEach<storage::Attempt>(project.row.id.Str(), "", schedule, &damaged);
+      },
+      &damaged);
   if (!read) return read;
+  if (damaged != 0) {
+    spdlog::error("attempts do not go on, as rows of projects or attempts are damaged rows={}",
+                  damaged);
+  }
   state_->driver = std::thread([state = state_.get()] { state->Run(); });
   pthread_setname_np(state_->driver.native_handle(), "attempts");
   return {};

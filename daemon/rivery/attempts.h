@@ -96,8 +96,9 @@ class Attempts {
            Clock clock);
   ~Attempts();
 
-  /// Reads the unfinished attempts of all projects and starts the driver. Errors: Corrupt,
-  /// Unavailable.
+  /// Reads the unfinished attempts of all projects and starts the driver. Those of projects that
+  /// are being shredded do not go on, nor do those whose rows do not open, which is logged.
+  /// Errors: Unavailable: nothing was started.
   Result<void> Start();
   /// Ends the driver after the call that is under way; idempotent.
   void Stop();

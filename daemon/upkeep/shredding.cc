@@ -16,8 +16,6 @@ Result<std::uint64_t> RemoveAll(storage::Store& store, storage::TableId table,
   std::uint64_t all = 0;
   for (;;) {
     Result<std::uint64_t> removed = store.RemoveUnopened(table, project, kRowsACommit, act);
-    // Somebody changed one of them: they are read again.
-    if (!removed && removed.error().GetCode() == Code::kConflict) continue;
     if (!removed) return removed;
     if (*removed == 0) return all;
     all += *removed;
@@ -116,9 +114,10 @@ Result<Shredded> ShredProject(crypto::Keyring& keyring, storage::Store& store,
   if (!backups) return Fail(std::move(backups));
   // A damaged connection must not keep a tenant from being destroyed; after the keys are gone none
   // can be read any more.
-  (void)store.ForEach<storage::Connection>(id.Str(), "", [&](const auto& stored) {
-    shredded.live_connections.push_back(stored.row);
-  });
+  std::uint64_t unknown = 0;
+  (void)store.ForEach<storage::Connection>(
+      id.Str(), "",
+      [&](const auto& stored) { shredded.live_connections.push_back(stored.row); }, &unknown);
 
   storage::Project marked = project->row;
   marked.shredding_at_s = now_s;

@@ -260,6 +260,9 @@ class LmdbEngine final : public Engine {
   Result<std::vector<KeyedRow>> Scan(std::span<const std::uint8_t> prefix,
                                      const std::optional<crypto::RowKey>& after,
                                      std::size_t limit) const override;
+  Result<std::vector<crypto::RowKey>> ScanKeys(std::span<const std::uint8_t> prefix,
+                                               const std::optional<crypto::RowKey>& after,
+                                               std::size_t limit) const override;
   Result<std::uint64_t> Commit(std::vector<Change> changes, std::string act) override;
   Result<void> CopyTo(const std::filesystem::path& folder) const override;
   std::uint64_t Generation() const override { return generation_; }
@@ -284,6 +287,10 @@ class LmdbEngine final : public Engine {
     bool broken = false;  // half of a batch is in it: it cannot go on
   };
 
+  template <class Take>
+  Result<void> Walk(std::span<const std::uint8_t> prefix,
+                    const std::optional<crypto::RowKey>& after, std::size_t limit,
+                    Take take) const;
   void Write();
   std::vector<Waiting> TakeGroup();
   void LookForDeadReaders();
@@ -328,10 +335,12 @@ Result<std::vector<std::optional<crypto::SealedRow>>> LmdbEngine::Read(
   return rows;
 }
 
-Result<std::vector<KeyedRow>> LmdbEngine::Scan(std::span<const std::uint8_t> prefix,
-                                               const std::optional<crypto::RowKey>& after,
-                                               std::size_t limit) const {
-  if (Result<void> checked = CheckScan(prefix, limit); !checked) return Fail(std::move(checked));
+// Calls `take(key, stored bytes)` for up to `limit` rows; its error ends the walk.
+template <class Take>
+Result<void> LmdbEngine::Walk(std::span<const std::uint8_t> prefix,
+                              const std::optional<crypto::RowKey>& after, std::size_t limit,
+                              Take take) const {
+  if (Result<void> checked = CheckScan(prefix, limit); !checked) return checked;
   ++read_count_;
   Result<Txn> txn = Begin(file_.env.get(), MDB_RDONLY);
   if (!txn) return Fail(std::move(txn));
@@ -345,26 +354,54 @@ Result<std::vector<KeyedRow>> LmdbEngine::Scan(std::span<const std::uint8_t> pre
   }
   MDB_val key = ValueOf(from);
   MDB_val value{};
-  std::vector<KeyedRow> rows;
+  std::size_t taken = 0;
   // LMDB knows no empty key to seek.
   int rc = mdb_cursor_get(cursor->get(), &key, &value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
-  for (; rc == 0 && rows.size() < limit;
+  for (; rc == 0 && taken < limit;
        rc = mdb_cursor_get(cursor->get(), &key, &value, MDB_NEXT)) {
     const std::span<const std::uint8_t> found = BytesOf(key);
     if (IsFormatKey(found)) continue;
     if (found.size() != crypto::kRowKeySize) {
       return Fail(Code::kCorrupt, "a key of the store has a wrong size");
     }
-    if (!std::equal(prefix.begin(), prefix.end(), found.begin())) return rows;
+    if (!std::equal(prefix.begin(), prefix.end(), found.begin())) return {};
     crypto::RowKey row_key;
     std::copy(found.begin(), found.end(), row_key.bytes.begin());
     if (after && row_key <= *after) continue;
-    Result<crypto::SealedRow> row = crypto::SealedRow::Parse(BytesOf(value));
-    if (!row) return Fail(std::move(row));
-    rows.push_back({row_key, std::move(*row)});
+    if (Result<void> took = take(row_key, BytesOf(value)); !took) return took;
+    ++taken;
   }
   if (rc != 0 && rc != MDB_NOTFOUND) return ReadFailure(rc);
+  return {};
+}
+
+Result<std::vector<KeyedRow>> LmdbEngine::Scan(std::span<const std::uint8_t> prefix,
+                                               const std::optional<crypto::RowKey>& after,
+                                               std::size_t limit) const {
+  std::vector<KeyedRow> rows;
+  Result<void> walked = Walk(
+      prefix, after, limit,
+      [&](const crypto::RowKey& key, std::span<const std::uint8_t> stored) -> Result<void> {
+        Result<crypto::SealedRow> row = crypto::SealedRow::Parse(stored);
+        if (!row) return Fail(std::move(row));
+        rows.push_back({key, std::move(*row)});
+        return {};
+      });
+  if (!walked) return Fail(std::move(walked));
   return rows;
+}
+
+Result<std::vector<crypto::RowKey>> LmdbEngine::ScanKeys(
+    std::span<const std::uint8_t> prefix, const std::optional<crypto::RowKey>& after,
+    std::size_t limit) const {
+  std::vector<crypto::RowKey> keys;
+  Result<void> walked = Walk(prefix, after, limit,
+                             [&](const crypto::RowKey& key, auto) -> Result<void> {
+                               keys.push_back(key);
+                               return {};
+                             });
+  if (!walked) return Fail(std::move(walked));
+  return keys;
 }
 
 Result<std::uint64_t> LmdbEngine::Commit(std::vector<Change> changes, std::string act) {

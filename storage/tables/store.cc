@@ -163,19 +163,17 @@ Result<std::uint64_t> Store::RemoveUnopened(TableId table, const ProjectId& proj
   }
   const std::vector<std::uint8_t> prefix =
       keyring_.PrefixOf(static_cast<std::uint8_t>(table), project.Str(), {});
-  Result<std::vector<KeyedRow>> rows = engine_.Scan(prefix, std::nullopt, limit);
-  if (!rows) return Fail(std::move(rows));
-  if (rows->empty()) return 0;
+  Result<std::vector<crypto::RowKey>> keys = engine_.ScanKeys(prefix, std::nullopt, limit);
+  if (!keys) return Fail(std::move(keys));
+  if (keys->empty()) return 0;
   std::vector<Change> changes;
-  for (const KeyedRow& keyed : *rows) {
-    changes.push_back({keyed.key, Expect::Write(keyed.row), std::nullopt});
-  }
+  for (const crypto::RowKey& key : *keys) changes.push_back({key, Expect{}, std::nullopt});
   Result<std::uint64_t> committed = engine_.Commit(std::move(changes), BytesOf(act));
   if (committed || committed.error().GetCode() == Code::kUnavailable) {
     TellListeners(table, {project.Str(), {}, {}});
   }
   if (!committed) return Fail(std::move(committed));
-  return rows->size();
+  return keys->size();
 }
 
 // Where the rows of an owner lie. The anchor is not among them: every commit writes it anew.
@@ -236,7 +234,7 @@ Result<std::shared_ptr<const Stored<Component>>> Store::FindComponent(const Comp
 
 Result<Store::RawPage> Store::ScanPage(TableId table, std::string_view project,
                                        std::string_view component, std::string_view page_token,
-                                       std::size_t page_size) const {
+                                       std::size_t page_size, IfDamaged if_damaged) const {
   const std::vector<std::uint8_t> prefix =
       keyring_.PrefixOf(static_cast<std::uint8_t>(table), project, component);
   std::optional<crypto::RowKey> after;
@@ -250,11 +248,34 @@ Result<Store::RawPage> Store::ScanPage(TableId table, std::string_view project,
   // One more than wanted tells whether a next page has anything.
   static_assert(kMaxPageSize < kMaxScanRows);
   Result<std::vector<KeyedRow>> rows = engine_.Scan(prefix, after, wanted + 1);
+  if (!rows && rows.error().GetCode() == Code::kCorrupt && if_damaged == IfDamaged::kPassOver) {
+    Result<std::vector<crypto::RowKey>> keys = engine_.ScanKeys(prefix, after, wanted + 1);
+    if (!keys) return Fail(std::move(keys));
+    return ReadPage(std::move(*keys), wanted);
+  }
   if (!rows) return Fail(std::move(rows));
   RawPage page{std::move(*rows), {}};
   if (page.rows.size() > wanted) {
     page.rows.erase(page.rows.begin() + static_cast<std::ptrdiff_t>(wanted), page.rows.end());
     page.next = TokenOf(page.rows.back().key);
+  }
+  return page;
+}
+
+// The page that these keys make, of which one more than wanted tells of a next one.
+Result<Store::RawPage> Store::ReadPage(std::vector<crypto::RowKey> keys,
+                                       std::size_t wanted) const {
+  RawPage page;
+  if (keys.size() > wanted) {
+    keys.resize(wanted);
+    page.next = TokenOf(keys.back());
+  }
+  Result<std::vector<Result<std::optional<crypto::SealedRow>>>> each = ReadEach(keys);
+  if (!each) return Fail(std::move(each));
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    Result<std::optional<crypto::SealedRow>>& row = (*each)[i];
+    if (!row) ++page.damaged;
+    if (row && *row) page.rows.push_back({keys[i], std::move(**row)});
   }
   return page;
 }

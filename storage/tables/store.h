@@ -36,7 +36,11 @@ template <Row R>
 struct Page {
   std::vector<Stored<R>> rows;
   std::string next;
+  std::uint64_t damaged = 0;  ///< rows that do not open, passed over
 };
+
+/// What a listing does where a row does not open: most must not act on less than all rows.
+enum class IfDamaged : std::uint8_t { kRefuse, kPassOver };
 
 /// What a walk over rows does after one of them.
 enum class Walk : std::uint8_t { kOn, kEnds };
@@ -191,36 +195,47 @@ class Store {
   /// Rows of a table, or of a project, or of a project and component in it (empty = any), in order
   /// of their keys. Rows that a project owns are listed by project only: `project` is not empty.
   /// `page_token` is the `next` of the page before, or empty. Each page is a snapshot of its own: a
-  /// row that stands throughout is met exactly once.
+  /// row that stands throughout is met exactly once. (Where a row is damaged in its structure and
+  /// passed over, those of its page are looked up one by one.)
   /// Errors: Invalid (the token, no project), Corrupt, Unavailable.
   template <Row R>
   Result<Page<R>> List(std::string_view project, std::string_view component,
-                       std::string_view page_token, std::size_t page_size) const {
+                       std::string_view page_token, std::size_t page_size,
+                       IfDamaged if_damaged = IfDamaged::kRefuse) const {
     if (R::kOwner == crypto::OwnerKind::kProject && project.empty()) {
       return Fail(Code::kInvalid, "rows that a project owns are listed by project");
     }
-    Result<RawPage> raw = ScanPage(R::kTable, project, component, page_token, page_size);
+    Result<RawPage> raw =
+        ScanPage(R::kTable, project, component, page_token, page_size, if_damaged);
     if (!raw) return Fail(std::move(raw));
-    Page<R> page;
-    page.next = std::move(raw->next);
+    Page<R> page{{}, std::move(raw->next), raw->damaged};
     for (KeyedRow& keyed : raw->rows) {
       Result<Stored<R>> opened =
           OpenRow<R>(keyring_, OwnerOf<R>(project), keyed.key, std::move(keyed.row));
-      if (!opened) return Fail(std::move(opened));
-      page.rows.push_back(std::move(*opened));
+      if (opened) {
+        page.rows.push_back(std::move(*opened));
+      } else if (if_damaged == IfDamaged::kPassOver && opened.error().GetCode() == Code::kCorrupt) {
+        ++page.damaged;
+      } else {
+        return Fail(std::move(opened));
+      }
     }
     return page;
   }
 
   /// Calls `take(Stored<R>&)` for each row that List would list, page by page. `take` returns
   /// nothing; or Walk, which may end it; or Result<void>: an error ends it and is passed on.
+  /// `passed_over`: where given, rows that do not open are counted in it, and end nothing.
   /// Errors: those of List.
   template <Row R, class Take>
-  Result<void> ForEach(std::string_view project, std::string_view component, Take take) const {
+  Result<void> ForEach(std::string_view project, std::string_view component, Take take,
+                       std::uint64_t* passed_over = nullptr) const {
+    const IfDamaged if_damaged = passed_over ? IfDamaged::kPassOver : IfDamaged::kRefuse;
     std::string page_token;
     do {
-      Result<Page<R>> page = List<R>(project, component, page_token, kMaxPageSize);
+      Result<Page<R>> page = List<R>(project, component, page_token, kMaxPageSize, if_damaged);
       if (!page) return Fail(std::move(page));
+      if (passed_over) *passed_over += page->damaged;
       for (Stored<R>& stored : page->rows) {
         using Taken = decltype(take(stored));
         if constexpr (std::is_void_v<Taken>) {
@@ -276,7 +291,8 @@ class Store {
                             std::size_t limit, const Act& act);
 
   /// Removes up to `limit` rows (1 to kMaxPageSize) that a project has in a table, without opening
-  /// them; how many. 0: none are left. Errors: Invalid, Conflict (again), Corrupt, Unavailable.
+  /// them, damaged or not; how many. 0: none are left. Errors: Invalid, Corrupt (a page of the
+  /// store), Unavailable.
   Result<std::uint64_t> RemoveUnopened(TableId table, const ProjectId& project, std::size_t limit,
                                        const Act& act);
 
@@ -304,6 +320,7 @@ class Store {
   struct RawPage {
     std::vector<KeyedRow> rows;
     std::string next;
+    std::uint64_t damaged = 0;  // in their structure, passed over
   };
   Result<void> CommitRewrapped(const crypto::Owner& owner, std::span<const Change> changes,
                                const Act& act);
@@ -313,7 +330,9 @@ class Store {
   Result<std::vector<Result<std::optional<crypto::SealedRow>>>> ReadEach(
       std::span<const crypto::RowKey> keys) const;
   Result<RawPage> ScanPage(TableId table, std::string_view project, std::string_view component,
-                           std::string_view page_token, std::size_t page_size) const;
+                           std::string_view page_token, std::size_t page_size,
+                           IfDamaged if_damaged) const;
+  Result<RawPage> ReadPage(std::vector<crypto::RowKey> keys, std::size_t wanted) const;
   Result<Secrets> OpenAll(const crypto::HeldPartKey& part_key, const crypto::RowKey& key,
                           const crypto::SealedRow& sealed) const;
 

@@ -148,6 +148,7 @@ class EngineContract : public testing::TestWithParam<Kind> {
     if (rows) {
       for (const KeyedRow& row : *rows) keys.push_back(row.key);
     }
+    EXPECT_EQ(engine_->ScanKeys(prefix, after, limit), keys);
     return keys;
   }
 
@@ -349,7 +350,7 @@ TEST_P(EngineContract, ReadCount_CountsReadsAndScansOnly) {
   EXPECT_EQ(engine_->ReadCount(), 0u);
   (void)VersionOf(a_);
   (void)KeysOf({});
-  EXPECT_EQ(engine_->ReadCount(), 2u);
+  EXPECT_EQ(engine_->ReadCount(), 3u);  // a scan of rows, one of keys, a read
 }
 
 TEST_P(EngineContract, Fill_RisesAndFallsWithTheRows) {

@@ -80,6 +80,16 @@ class MemoryEngine final : public storage::Engine {
     return found;
   }
 
+  Result<std::vector<crypto::RowKey>> ScanKeys(std::span<const std::uint8_t> prefix,
+                                               const std::optional<crypto::RowKey>& after,
+                                               std::size_t limit) const override {
+    auto rows = Scan(prefix, after, limit);
+    if (!rows) return Fail(std::move(rows));
+    std::vector<crypto::RowKey> keys;
+    for (const storage::KeyedRow& keyed : *rows) keys.push_back(keyed.key);
+    return keys;
+  }
+
   Result<std::uint64_t> Commit(std::vector<storage::Change> changes, std::string act) override {
     if (Result<void> checked = storage::CheckBatch(changes, act); !checked) {
       return Fail(std::move(checked));

@@ -238,6 +238,11 @@ class Interrupted final : public Engine {
                                      std::size_t limit) const override {
     return engine_.Scan(prefix, after, limit);
   }
+  Result<std::vector<crypto::RowKey>> ScanKeys(std::span<const std::uint8_t> prefix,
+                                               const std::optional<crypto::RowKey>& after,
+                                               std::size_t limit) const override {
+    return engine_.ScanKeys(prefix, after, limit);
+  }
   Result<std::uint64_t> Commit(std::vector<Change> changes, std::string act) override {
     if (interrupt_) std::exchange(interrupt_, nullptr)();
     return engine_.Commit(std::move(changes), std::move(act));

@@ -123,6 +123,14 @@ class AttemptsTest : public RiveryVault {
     return id;
   }
 
+  /// Puts other bytes in the place of a row, as whoever has the disk may.
+  void Replace(const crypto::RowKey& key, const crypto::SealedRow& row) {
+    std::vector<storage::Change> changes;
+    changes.push_back({key, storage::Expect{}, row});
+    const auto act = storage::EncodeAct(fakes::SetupAct());
+    ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), {act.begin(), act.end()}));
+  }
+
   storage::Stored<storage::Attempt> Row(const AttemptId& id) {
     auto row = vault_.Store().Get<storage::Attempt>(
         storage::Attempt::Names(vault_.project, vault_.component, id));
@@ -1573,6 +1581,26 @@ TEST_F(Restarts, InEachStateGoOn) {
   Go();
   EXPECT_EQ(attempts_->OpenCount(), 0u);
   EXPECT_EQ(Row(id).row.state, AttemptState::kCreated);
+}
+
+TEST_F(Restarts, PassOverAttemptsThatDoNotOpenAndProjectsThatAreShredded) {
+  const AttemptId damaged = Leave(AttemptState::kStored, "first");
+  vault_.Put("one", kData);
+  const AttemptId whole = Leave(AttemptState::kStored, "second");
+  Replace(Row(damaged).key, Row(whole).sealed);
+  auto other = vault_.Store().Get<storage::Project>(storage::Project::Names(vault_.other_project));
+  ASSERT_TRUE(other);
+  other->row.shredding_at_s = fakes::kVaultNow;
+  storage::Batch batch(fakes::SetupAct());
+  batch.Insert(storage::Attempt{vault_.other_project, vault_.component,
+                                *AttemptId::Parse("shredded"), account_, TestVault::IdOf("one")});
+  batch.Replace(other->row, other->version);
+  ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  ASSERT_TRUE(vault_.Keys().RemoveOwner(crypto::Owner::Project("other")));
+  Restart();
+  Go();
+  EXPECT_EQ(attempts_->OpenCount(), 1u);
+  Await(whole, AttemptState::kCreated);
 }
 
 TEST_F(Restarts, InCreatingLookBeforeTheySend) {

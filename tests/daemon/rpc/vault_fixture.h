@@ -61,6 +61,11 @@ class InterruptedEngine final : public storage::Engine {
                                               std::size_t limit) const override {
     return rows_.Scan(prefix, after, limit);
   }
+  Result<std::vector<crypto::RowKey>> ScanKeys(std::span<const std::uint8_t> prefix,
+                                               const std::optional<crypto::RowKey>& after,
+                                               std::size_t limit) const override {
+    return rows_.ScanKeys(prefix, after, limit);
+  }
   Result<std::uint64_t> Commit(std::vector<storage::Change> changes, std::string act) override {
     return rows_.Commit(std::move(changes), std::move(act));
   }

@@ -59,6 +59,11 @@ class WatchedEngine final : public storage::Engine {
                                               std::size_t limit) const override {
     return engine_.Scan(prefix, after, limit);
   }
+  Result<std::vector<crypto::RowKey>> ScanKeys(std::span<const std::uint8_t> prefix,
+                                               const std::optional<crypto::RowKey>& after,
+                                               std::size_t limit) const override {
+    return engine_.ScanKeys(prefix, after, limit);
+  }
   Result<std::uint64_t> Commit(std::vector<storage::Change> changes, std::string act) override {
     if (before_) {
       if (auto allowed = before_(act); !allowed) return Fail(std::move(allowed));

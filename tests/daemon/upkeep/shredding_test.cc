@@ -9,6 +9,7 @@
 #include "crypto/keys_file.h"
 #include "daemon/registry/tokens.h"
 #include "tests/daemon/upkeep/kept_vault.h"
+#include "tests/storage/kept_store.h"
 
 namespace oauthvault::upkeep {
 namespace {
@@ -209,6 +210,24 @@ TEST_F(ShreddingTest, ADamagedConnectionDoesNotKeepATenantFromBeingDestroyed) {
   ASSERT_TRUE(shredded) << shredded.error().Message();
   EXPECT_EQ(shredded->connections, 1U);
   EXPECT_TRUE(shredded->live_connections.empty());
+  ExpectGone();
+}
+
+TEST_F(ShreddingTest, RowsThatAreNoSealedRowsAnyMoreGoWithTheOthers) {
+  std::vector<crypto::RowKey> keys;
+  for (const TableId table : kProjectTables) {
+    for (const auto& keyed : Rows(table, "acme")) keys.push_back(keyed.key);
+  }
+  vault_.CloseStore();
+  const storage::RawFile file(At("store"));
+  file.Put(keys.front(), "no sealed row");
+  file.Put(keys.back(), "no sealed row");
+  vault_.Reopen();
+  Mark();
+  ASSERT_TRUE(vault_.Keys().RemoveOwner(acme_));
+  vault_.Reopen();
+  const auto finished = Finish();
+  ASSERT_TRUE(finished) << finished.error().Message();
   ExpectGone();
 }
 
