@@ -179,7 +179,8 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
          "oauthvault credentials list --project 123 --component acme.ex-drive"},
         [request](Session& run) {
           return run.List(*request,
-                          {"id", "authorized_for", "creator", "created", "version", "app_key"});
+                          {"id", "authorized_for", "creator", "created", "version", "app_key",
+                           "damaged"});
         });
     AddPair(verb, *request);
   }

@@ -15,6 +15,7 @@ bool Expect::HoldsFor(const std::optional<crypto::SealedRow>& present) const {
     case Kind::kAnything: return true;
     case Kind::kAbsent: return !present;
     case Kind::kVersion: return present && present->RecordVersion() == record_version;
+    case Kind::kDamaged: return false;
     case Kind::kWrite: return present && std::ranges::equal(present->Commitment(), commitment);
   }
   __builtin_unreachable();

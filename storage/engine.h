@@ -25,7 +25,7 @@ struct KeyedRow {
 
 /// What must be true of a row's present state for a change to be made.
 struct Expect {
-  enum class Kind : std::uint8_t { kAnything, kAbsent, kVersion, kWrite };
+  enum class Kind : std::uint8_t { kAnything, kAbsent, kVersion, kWrite, kDamaged };
   Kind kind = Kind::kAnything;
   std::uint64_t record_version = 0;                              ///< for kVersion
   std::array<std::uint8_t, crypto::kCommitmentSize> commitment{};  ///< for kWrite
@@ -39,8 +39,11 @@ struct Expect {
   /// The very write that `row` is, if rewrapped: a row that was removed and put anew may have the
   /// same version, and is another write.
   static Expect Write(const crypto::SealedRow& row);
+  /// A row that is damaged in its structure.
+  static Expect Damaged() { return {Kind::kDamaged, 0, {}}; }
 
-  /// Whether it holds for `present`, the row as it stands; nullopt: absent.
+  /// Whether it holds for `present`, the row as it stands, whose structure is whole; nullopt:
+  /// absent.
   bool HoldsFor(const std::optional<crypto::SealedRow>& present) const;
 };
 
@@ -158,8 +161,8 @@ class Engine {
   /// this commit, which rises by 1 with each. All expectations are compared with the state before
   /// the batch. Batches of several callers may share one sync; each keeps a number of its own.
   /// `act` says why, for the witness; the engine does not look into it. A damaged row can be
-  /// removed, or written over, by whoever expects nothing of it; the witness is told of no row
-  /// before.
+  /// removed, or written over, by whoever expects nothing of it, or the damage; the witness is told
+  /// of no row before.
   /// Errors: Invalid as CheckBatch; Conflict (an expectation does not hold); Exhausted (full for
   /// this kind of change, or the queue is); Corrupt (a row that the batch touches); what the
   /// witness says; Unavailable (an I/O error: after one at commit every later commit is refused,

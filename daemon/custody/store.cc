@@ -1,5 +1,6 @@
 #include "daemon/custody/store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "daemon/custody/fingerprints.h"
@@ -42,6 +43,36 @@ Result<void> Check(const NewCredentials& credentials) {
   return CheckText(credentials.app_key, "app_key");
 }
 
+// What a line says of credentials that could not be read when they were replaced or removed. An
+// act that is about an object of its own, as an attempt's, keeps that.
+void SayDamaged(storage::Act& act) {
+  if (act.object.empty()) act.object = "damaged";
+}
+
+// Adds `row` in the place of one that does not open, whose version nobody knows: two who do so at
+// one time must not both succeed, for they might give the same version.
+Result<void> ReplaceDamaged(storage::Batch& batch, const storage::Credentials& row,
+                            storage::Secrets secrets, const storage::Store& store,
+                            std::int64_t now_s) {
+  auto as_it_stands = store.AsItStands<storage::Credentials>(row.Names());
+  if (!as_it_stands) return Fail(std::move(as_it_stands));
+  auto still = store.Find<storage::Credentials>(row.Names());
+  if (still) {
+    return Fail(Code::kConflict, "the damaged credentials were replaced meanwhile", row.id);
+  }
+  if (still.error().GetCode() != Code::kCorrupt) return Fail(std::move(still));
+  auto highest = RemoveFormerOfDamaged(batch, {row.project, row.component}, row.id, store);
+  if (!highest) return Fail(std::move(highest));
+  // What was written from them remembers a version, and must see a higher one. Nobody knows which
+  // they had; it counted writes, so the seconds since 1970 are more.
+  const std::uint64_t version =
+      std::max(*highest + 2, static_cast<std::uint64_t>(std::max<std::int64_t>(now_s, 1)));
+  SayDamaged(batch.GetAct());
+  batch.GetAct().version = version;
+  batch.ReplaceDamaged(row, *as_it_stands, version, std::move(secrets));
+  return {};
+}
+
 }  // namespace
 
 Result<access::PairIds> PairToStore(const access::Permit& permit) {
@@ -71,8 +102,9 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
 
   auto standing = store.Find<storage::Credentials>(
       storage::Credentials::Names(pair->project, pair->component, credentials.id));
-  if (!standing) return Fail(std::move(standing));
-  if (*standing && if_there == IfThere::kRefuse) {
+  const bool is_damaged = !standing && standing.error().GetCode() == Code::kCorrupt;
+  if (!standing && !is_damaged) return Fail(std::move(standing));
+  if ((is_damaged || *standing) && if_there == IfThere::kRefuse) {
     return Fail(Code::kConflict, "credentials with this id are there already", credentials.id);
   }
 
@@ -102,6 +134,7 @@ Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
     secrets.app_secret = std::move(credentials.app_secret).Take();
   }
   NameIn(batch.GetAct(), *pair, row.id);
+  if (is_damaged) return ReplaceDamaged(batch, row, std::move(secrets), store, now_s);
   batch.GetAct().version = *standing ? (*standing)->version + 1 : 1;
   if (*standing) {
     if (auto ok = KeepFormer(batch, **standing, kept, store); !ok) return ok;
@@ -135,16 +168,25 @@ Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Ac
                     storage::Store& store) {
   auto pair = PairToStore(permit);
   if (!pair) return Fail(std::move(pair));
-  auto standing = store.Get<storage::Credentials>(
-      storage::Credentials::Names(pair->project, pair->component, id));
-  if (!standing) return Fail(std::move(standing));
+  const crypto::RowNames names =
+      storage::Credentials::Names(pair->project, pair->component, id);
+  auto standing = store.Get<storage::Credentials>(names);
+  if (!standing && standing.error().GetCode() != Code::kCorrupt) return Fail(std::move(standing));
   NameIn(act, *pair, id);
-  act.version = standing->version;
-  storage::Batch batch(std::move(act));
-  if (auto former = RemoveFormer(batch, *standing, 0, store); !former) {
-    return Fail(std::move(former));
+  if (standing) {
+    act.version = standing->version;
+  } else {
+    SayDamaged(act);
   }
-  batch.Remove(standing->row, standing->version);
+  storage::Batch batch(std::move(act));
+  auto former = standing ? RemoveFormer(batch, *standing, 0, store)
+                         : RemoveFormerOfDamaged(batch, *pair, id, store);
+  if (!former) return Fail(std::move(former));
+  if (standing) {
+    batch.Remove(standing->row, standing->version);
+  } else {
+    batch.RemoveAnyhow<storage::Credentials>(names);
+  }
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));
   }

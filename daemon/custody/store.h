@@ -49,9 +49,11 @@ void NameIn(storage::Act& act, const access::PairIds& pair, const OauthId& id);
 /// `permit` is for store on the pair. The component and the project must be registered. `#data` is
 /// kept byte for byte; creator and time are set here; the endpoint and client that they were
 /// granted through are copied from the component. What is replaced stays as a former version, and
-/// those beyond `kept` go.
+/// those beyond `kept` go. Credentials that do not open are there, too: they are replaced at a
+/// version above any that they may have had, and all former versions go with them.
 /// Errors: Invalid (sizes, UTF-8, app key without secret, or beside a foreign client), Denied (a
-/// permit for another right), NotFound, Conflict, Corrupt, Unavailable.
+/// permit for another right), NotFound, Conflict, Corrupt (the project's row or the component's),
+/// Unavailable.
 Result<void> AddToBatch(storage::Batch& batch, const access::Permit& permit,
                         NewCredentials credentials, IfThere if_there, KeptVersions kept,
                         const storage::Store& store, std::int64_t now_s);
@@ -63,8 +65,8 @@ Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
                                                   KeptVersions kept, storage::Act act,
                                                   storage::Store& store, std::int64_t now_s);
 
-/// Removes them with all former versions; `act` as with Put. Errors: NotFound, Conflict,
-/// Unavailable.
+/// Removes them with all former versions, whether or not they open; `act` as with Put. Errors:
+/// NotFound, Conflict, Unavailable.
 Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Act act,
                     storage::Store& store);
 

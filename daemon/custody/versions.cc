@@ -93,6 +93,22 @@ Result<std::uint64_t> RemoveFormer(storage::Batch& batch, const StoredCredential
   return removed;
 }
 
+Result<std::uint64_t> RemoveFormerOfDamaged(storage::Batch& batch, const access::PairIds& pair,
+                                            const OauthId& id, const storage::Store& store) {
+  std::uint64_t highest = 0;
+  std::uint64_t unknown = 0;
+  auto looked = store.ForEach<storage::CredentialsVersion>(
+      pair.project.Str(), pair.component.Str(),
+      [&](const auto& stored) {
+        if (stored.row.credentials.id != id) return;
+        highest = std::max(highest, stored.row.version);
+        batch.RemoveAnyhow<storage::CredentialsVersion>(stored.row.Names());
+      },
+      &unknown);
+  if (!looked) return Fail(std::move(looked));
+  return highest;
+}
+
 Result<StoredCredentials> RollBack(const access::Permit& permit, const OauthId& id,
                                    std::uint64_t version, KeptVersions kept, storage::Act act,
                                    storage::Store& store) {

@@ -42,6 +42,12 @@ Result<void> KeepFormer(storage::Batch& batch, const StoredCredentials& current,
 Result<std::uint64_t> RemoveFormer(storage::Batch& batch, const StoredCredentials& current,
                                    std::uint64_t keep, const storage::Store& store);
 
+/// The same for credentials that do not open, so that nobody knows their number: all versions of
+/// `id` that open, whatever their numbers; the highest of them, 0 for none. One that does not open
+/// says not whose it is, and stays. Errors: Unavailable.
+Result<std::uint64_t> RemoveFormerOfDamaged(storage::Batch& batch, const access::PairIds& pair,
+                                            const OauthId& id, const storage::Store& store);
+
 /// Makes what credentials were at `version` what they are: a new version with the old one's
 /// content, its creator and its time, too. `permit` is for store on the pair; `act` gets what it is
 /// about. Errors: NotFound (no credentials, or this version is not kept), Conflict (it is the

@@ -177,9 +177,11 @@ void Attempts::State::Keep(const StoredAttempt& attempt, FetchedOauth fetched) {
 
 Result<void> Attempts::State::StoreFetched(const StoredAttempt& attempt,
                                            const FetchedOauth& fetched) {
+  // Nobody gives them a second time, so a damaged row that is in their way is waited for, too: it
+  // may be mended or replaced.
   const auto passes = [](const Error& error) {
     return error.GetCode() == Code::kUnavailable || error.GetCode() == Code::kExhausted ||
-           error.GetCode() == Code::kConflict;
+           error.GetCode() == Code::kConflict || error.GetCode() == Code::kCorrupt;
   };
   // Once more: the call may have taken a minute.
   auto permit = Permit(attempt.row, access::Right::kStore);

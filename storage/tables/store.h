@@ -78,6 +78,13 @@ class Batch {
   void Replace(const R& row, std::uint64_t version, Secrets secrets = {}) {
     Add(row, Expect::Version(version), version + 1, std::move(secrets));
   }
+  /// In the place of a row that does not open, and stands as `as_it_stands` says
+  /// (`Store::AsItStands`): nobody knows its version.
+  template <Row R>
+  void ReplaceDamaged(const R& row, const Expect& as_it_stands, std::uint64_t version,
+                      Secrets secrets) {
+    Add(row, as_it_stands, version, std::move(secrets));
+  }
   /// Puts a row in the place of whatever stands under its names, or of nothing. Where the store is
   /// too full for new rows what stands is removed: for what is kept beside a change that should not
   /// fail for it.
@@ -156,6 +163,17 @@ class Store {
     if (!found) return Fail(std::move(found));
     if (!*found) return Fail(Code::kNotFound, R::kNotFound);
     return std::move(**found);
+  }
+
+  /// What a change expects that is made of a row as it stands now, whether or not it opens.
+  /// Errors: Unavailable.
+  template <Row R>
+  Result<Expect> AsItStands(const crypto::RowNames& names) const {
+    const crypto::RowKey key = keyring_.KeyOf(static_cast<std::uint8_t>(R::kTable), names);
+    Result<std::optional<crypto::SealedRow>> sealed = ReadOne(key);
+    if (!sealed && sealed.error().GetCode() == Code::kCorrupt) return Expect::Damaged();
+    if (!sealed) return Fail(std::move(sealed));
+    return *sealed ? Expect::Write(**sealed) : Expect::Absent();
   }
 
   /// Each of several rows, in the order of `names`: what Find would give. They come from one

@@ -239,6 +239,13 @@ TEST_P(EngineContract, Write_HoldsForTheVeryWriteOnly) {
   EXPECT_TRUE(Commit(Remove(a_, Expect::Write(second))).has_value());
 }
 
+TEST_P(EngineContract, Damaged_HoldsForNoRowThatIsWholeAndForNone) {
+  EXPECT_EQ(CodeOf(Commit(Put(a_, 1, Expect::Damaged()))), Code::kConflict);
+  ASSERT_TRUE(Commit(Put(a_, 1)).has_value());
+  EXPECT_EQ(CodeOf(Commit(Put(a_, 2, Expect::Damaged()))), Code::kConflict);
+  EXPECT_EQ(VersionOf(a_), 1u);
+}
+
 TEST_P(EngineContract, Remove_TakesTheRowAwayWhenItsExpectationHolds) {
   ASSERT_TRUE(Commit(Put(a_, 1), Put(b_, 1)).has_value());
   EXPECT_EQ(CodeOf(Commit(Remove(a_, Expect::Version(2)))), Code::kConflict);

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <atomic>
 #include <future>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "daemon/registry/projects.h"
 #include "tests/daemon/custody/test_vault.h"
@@ -261,6 +263,20 @@ TEST_F(CustodyStore, Put_AndTheRemovalOfItsProjectNeverBothComeAbout) {
   EXPECT_EQ(put(), "NOT_FOUND");
 }
 
+TEST_F(CustodyStore, Put_OfTwoOverTheSameDamagedCredentialsOneSucceeds) {
+  const auto damaged = Put(New("{}"));
+  const auto other = Put(New("{}", "other"));
+  ASSERT_TRUE(damaged && other);
+  std::vector<storage::Change> changes;
+  changes.push_back({damaged->key, storage::Expect{}, other->sealed});
+  ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), fakes::SetupActBytes()));
+  std::string first;
+  vault_.Memory().BeforeNextCommit([&] { first = CodeOf(Put(New("{\"first\":1}"))); });
+  EXPECT_EQ(CodeOf(Put(New("{\"second\":2}"))), "CONFLICT");
+  EXPECT_EQ(first, "OK");
+  EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(**Find(), crypto::Part::kData)), "{\"first\":1}");
+}
+
 TEST_F(CustodyStore, PutAndDelete_LeaveALineEachThatSaysWhatItIsAbout) {
   ASSERT_TRUE(Put(New("{}")));
   ASSERT_TRUE(Put(New("{}")));
@@ -280,6 +296,108 @@ TEST_F(CustodyStore, PutAndDelete_LeaveALineEachThatSaysWhatItIsAbout) {
     EXPECT_EQ(lines[i].at("version"), std::min<std::size_t>(i + 1, 2));
   }
 }
+
+// What somebody with the disk left of a row: nothing that is a sealed row, or another row's bytes.
+enum class Left : std::uint8_t { kNoRow, kAnothersRow };
+
+class DamagedCredentials : public testing::TestWithParam<Left> {
+ protected:
+  void SetUp() override {
+    for (int i = 0; i < 3; ++i) vault_.Put("one", "{}");
+    const auto another = vault_.Put("another", "{}");
+    vault_.Put("later", "{}");
+    const auto key = vault_.Keys().KeyOf(
+        static_cast<std::uint8_t>(storage::TableId::kCredentials), Names());
+    vault_.CloseStore();
+    const storage::RawFile file(vault_.Folder() / "store");
+    file.Put(key, GetParam() == Left::kNoRow ? "no sealed row" : file.Get(another.key));
+    vault_.Reopen();
+    ASSERT_EQ(CodeOf(Find()), "CORRUPT");
+  }
+
+  crypto::RowNames Names() const {
+    return storage::Credentials::Names(vault_.project, vault_.component,
+                                       fakes::TestVault::IdOf("one"));
+  }
+  Result<std::optional<storage::Stored<storage::Credentials>>> Find() {
+    return vault_.Store().Find<storage::Credentials>(Names());
+  }
+  std::size_t RowsOfVersions() {
+    return vault_.Store()
+        .List<storage::CredentialsVersion>("acme", "", "", storage::kMaxPageSize)
+        ->rows.size();
+  }
+  Result<storage::Stored<storage::Credentials>> Put(IfThere if_there) {
+    NewCredentials credentials{.id = fakes::TestVault::IdOf("one")};
+    credentials.data = crypto::CredentialsData(BytesOf("{\"anew\":1}"));
+    return custody::Put(vault_.PermitFor(Right::kStore), std::move(credentials), if_there,
+                        KeptVersions{}, fakes::ActBy(fakes::kRunner), vault_.Store(),
+                        fakes::kVaultNow);
+  }
+
+  fakes::TestVault vault_{fakes::TestVault::On::kDisk};
+};
+
+TEST_P(DamagedCredentials, AreReplacedByAPutWhoseVersionIsAboveAnyThatTheyHad) {
+  const auto put = Put(IfThere::kReplace);
+  ASSERT_TRUE(put) << put.error().Message();
+  EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(*put, crypto::Part::kData)), "{\"anew\":1}");
+  EXPECT_EQ(put->version, static_cast<std::uint64_t>(fakes::kVaultNow));
+  EXPECT_EQ(RowsOfVersions(), 0u);
+  const auto line = vault_.Lines().back();
+  EXPECT_EQ(line.at("oauth_id"), "one");
+  EXPECT_EQ(line.at("version"), fakes::kVaultNow);
+  EXPECT_EQ(line.at("object"), "damaged");
+  // From here on as ever.
+  EXPECT_EQ(Put(IfThere::kReplace)->version, put->version + 1);
+  EXPECT_EQ(RowsOfVersions(), 1u);
+}
+
+TEST_P(DamagedCredentials, AreThereForWhoeverPutsWhatMustBeNew) {
+  EXPECT_EQ(CodeOf(Put(IfThere::kRefuse)), "CONFLICT");
+  EXPECT_EQ(CodeOf(Find()), "CORRUPT");
+}
+
+TEST_P(DamagedCredentials, GoByDeleteWithTheirFormerVersions) {
+  const auto remove = [&] {
+    return CodeOf(Delete(vault_.PermitFor(Right::kStore), fakes::TestVault::IdOf("one"),
+                         fakes::ActBy(fakes::kRunner), vault_.Store()));
+  };
+  ASSERT_EQ(RowsOfVersions(), 2u);
+  EXPECT_EQ(remove(), "OK");
+  EXPECT_FALSE(*Find());
+  EXPECT_EQ(RowsOfVersions(), 0u);
+  const auto line = vault_.Lines().back();
+  EXPECT_EQ(line.at("oauth_id"), "one");
+  EXPECT_EQ(line.at("object"), "damaged");
+  EXPECT_EQ(remove(), "NOT_FOUND");
+}
+
+TEST_P(DamagedCredentials, HideNoOthersInAListingThatPassesOverThem) {
+  for (const std::size_t page_size : {1, 2, 500}) {
+    std::set<std::string> ids;
+    std::uint64_t damaged = 0;
+    std::string token;
+    int pages = 0;
+    do {
+      const auto page = vault_.Store().List<storage::Credentials>(
+          "acme", "sheets", token, page_size, storage::IfDamaged::kPassOver);
+      ASSERT_TRUE(page) << page.error().Message();
+      EXPECT_LE(page->rows.size() + page->damaged, page_size);
+      for (const auto& stored : page->rows) ids.insert(stored.row.id.Str());
+      damaged += page->damaged;
+      token = page->next;
+      ASSERT_LT(++pages, 10);
+    } while (!token.empty());
+    EXPECT_EQ(ids, (std::set<std::string>{"another", "later"}));
+    EXPECT_EQ(damaged, 1u);
+  }
+  EXPECT_EQ(CodeOf(vault_.Store().List<storage::Credentials>("acme", "sheets", "", 500)),
+            "CORRUPT");
+}
+
+INSTANTIATE_TEST_SUITE_P(EachDamage, DamagedCredentials,
+                         testing::Values(Left::kNoRow, Left::kAnothersRow));
 
 TEST(CustodyStoreOnDisk, Put_IsNotAnsweredBeforeItsLineIsDurable) {
   fakes::TestVault vault(fakes::TestVault::On::kDisk);

@@ -1091,6 +1091,35 @@ TEST_F(AttemptsTest, Credentials_ThatCanBeReadOnceOutliveACommitThatFails) {
   }
 }
 
+TEST_F(AttemptsTest, Credentials_ThatCanBeReadOnceReplaceDamagedOnes) {
+  standin_->SetKnobs({.credentials_once = true});
+  const auto before = vault_.Put("one", kData);
+  Replace(before.key, vault_.Put("other", kData).sealed);
+  const AttemptId id = Authorize();
+  Go();
+  Consent(id);
+  Await(id, AttemptState::kStored);
+  EXPECT_EQ(DataOf(), standin_->State().at("attempts").back().at("credentials").dump());
+}
+
+TEST_F(AttemptsTest, Credentials_ThatCanBeReadOnceOutliveADamagedRowThatTheyNeed) {
+  standin_->SetKnobs({.credentials_once = true});
+  const auto get = [&](const ComponentId& id) {
+    return *vault_.Store().Get<storage::Component>(storage::Component::Names(id));
+  };
+  const auto component = get(vault_.component);
+  const AttemptId id = Authorize();
+  Go();
+  Await(id, AttemptState::kStarted);
+  Replace(component.key, get(vault_.plain_component).sealed);
+  Consent(id);
+  AwaitTrue([&] { return standin_->State().at("attempts").back().at("reads") == 1; });
+  AwaitTrue([&] { return attempts_->WaitingFor(id) == Waiting::kRivery; });
+  Replace(component.key, component.sealed);
+  Await(id, AttemptState::kStored);
+  EXPECT_EQ(DataOf(), standin_->State().at("attempts").back().at("credentials").dump());
+}
+
 TEST_F(AttemptsTest, Credentials_ThatAreGoneOrUnreadableEndAConnect) {
   vault_.Put("one", kData);
   const AttemptId gone = Connect();

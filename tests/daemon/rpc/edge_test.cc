@@ -6,9 +6,11 @@
 
 #include <future>
 #include <latch>
+#include <set>
 #include <stdexcept>
 
 #include "daemon/rpc/status.h"
+#include "tests/daemon/acts.h"
 #include "tests/daemon/rpc/vault_fixture.h"
 
 namespace oauthvault::rpc {
@@ -112,6 +114,40 @@ TEST_F(EdgeTest, IdsOutOfForm_AreInvalid) {
               grpc::StatusCode::INVALID_ARGUMENT);
   }
   EXPECT_EQ(vault_.Engine().ReadCount(), reads);
+}
+
+TEST_F(EdgeTest, DamagedCredentials_AreEntriesWithoutNamesAndHideNoOthers) {
+  std::set<std::string> whole = {"main"};
+  for (int i = 0; i < 7; ++i) {
+    vault_.PutCredentials(kProject, kComponent, "id-" + std::to_string(i), kSecret);
+    whole.insert("id-" + std::to_string(i));
+  }
+  const auto listed = vault_.Store().List<storage::Credentials>(kProject, kComponent, "", 8);
+  ASSERT_TRUE(listed);
+  // The first in the order of keys gets the bytes of the last.
+  std::vector<storage::Change> changes;
+  changes.push_back({listed->rows.front().key, {}, listed->rows.back().sealed});
+  ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), fakes::SetupActBytes()));
+  whole.erase(listed->rows.front().row.id.Str());
+
+  const auto stub = v1::Credentials::NewStub(runner_);
+  v1::ListRequest request;
+  request.set_project(kProject);
+  request.set_component(kComponent);
+  request.set_page_size(3);
+  std::set<std::string> ids;
+  int damaged = 0;
+  do {
+    v1::ListResponse response;
+    ASSERT_TRUE(stub->List(NewContext().get(), request, &response).ok());
+    for (const auto& each : response.credentials()) {
+      if (!each.damaged()) ids.insert(each.id());
+      damaged += each.damaged();
+    }
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(ids, whole);
+  EXPECT_EQ(damaged, 1);
 }
 
 TEST_F(EdgeTest, PageTokens_LeadThroughAllRowsOnceAndOthersAreInvalid) {

@@ -262,7 +262,7 @@ TEST_F(WatchCredentialsTest, ADamagedRow_IsNamedToThoseWhoWatchItsId) {
   EXPECT_EQ(watcher.Next(), "b 1");
   CredentialsWatcher of_all(channel_);
   EXPECT_EQ(of_all.Present().count("a 1"), 0u);
-  EXPECT_EQ(of_all.End().error_code(), grpc::StatusCode::DATA_LOSS) << "as a list of them does";
+  EXPECT_EQ(of_all.End().error_code(), grpc::StatusCode::DATA_LOSS) << "a mirror must not miss one";
 }
 
 TEST_F(WatchCredentialsTest, AnotherPairsChanges_AreNotTold) {
