@@ -116,6 +116,15 @@ void TakeOver(Progress& progress, const nlohmann::ordered_json& attempt) {
   progress.connection = attempt["connection_id"];
   progress.final = attempt["final"];
   progress.expires_at_s = attempt["expires_at_s"];
+  if (progress.state == "started" && attempt["predecessor"] != "") {
+    progress.why = "a new link: the one before it failed";
+  }
+  if (progress.final && attempt["successor"] != "") {
+    // The daemon goes on with another attempt, whose link is to be had like that of a new one.
+    progress.attempt = attempt["successor"];
+    progress.state = "new";
+    progress.final = false;
+  }
   if (progress.state != "started") progress.auth_uri.clear();
 }
 

@@ -189,6 +189,44 @@ TEST_F(BatchTest, ARowThatIsRefusedFailsAloneAndTheOthersGoOn) {
   EXPECT_EQ(Authorized(), 2u);
 }
 
+TEST_F(BatchTest, TheAttemptThatGoesOnForALostOneIsFollowedAndItsLinkWritten) {
+  v1::Attempt lost = AttemptOf("a1", v1::ATTEMPT_STATE_FAILED, "one", "First");
+  lost.set_failure("lost_in_transit");
+  lost.set_successor("a2");
+  v1::Attempt next = AttemptOf("a2", v1::ATTEMPT_STATE_STARTED, "one", "First");
+  next.set_predecessor("a1");
+  v1::Attempt created = AttemptOf("a2", v1::ATTEMPT_STATE_CREATED, "one", "First");
+  created.set_predecessor("a1");
+  v1::GetLinkResponse second;
+  second.set_auth_uri("https://consent.example/second");
+  const std::string batch = std::string(kHeader) + "acme,drive,main,one,First\n";
+
+  fake_.SetInTurn("Attempts/Get", {Gives(lost), Gives(next)});
+  fake_.Set("Attempts/GetLink", Gives(second));
+  const Ran linked = RunBatch(batch);
+  EXPECT_EQ(linked.exit, 0) << linked.err;
+  EXPECT_NE(ReadText(folder_ / "links.csv").find("a2,0,\"https://consent.example/second\""),
+            std::string::npos)
+      << ReadText(folder_ / "links.csv");
+
+  const v1::Attempt started = AttemptOf("a1", v1::ATTEMPT_STATE_STARTED, "one", "First");
+  fake_.SetInTurn("Attempts/Get", {Gives(started), Gives(lost), Gives(next), Gives(created)});
+  const Ran waited = RunBatch(batch, "connect --authorize --batch batch.csv --links links.csv");
+  EXPECT_EQ(waited.exit, 0) << waited.err;
+  EXPECT_NE(waited.err.find("row 1 acme/drive/one: started (a new link: the one before it failed)\n"
+                            "row 1 acme/drive/one: created\n"),
+            std::string::npos)
+      << waited.err;
+  std::vector<std::string> linked_attempts;
+  for (const std::string& text : fake_.Requests("Attempts/GetLink")) {
+    v1::GetLinkRequest request;
+    ASSERT_TRUE(request.ParseFromString(text));
+    linked_attempts.push_back(request.id());
+  }
+  EXPECT_EQ(linked_attempts, (std::vector<std::string>{"a2", "a1", "a2"}));
+  EXPECT_EQ(Authorized(), 2u) << "one for each run: nothing is authorized twice";
+}
+
 TEST_F(BatchTest, NothingBeginsWithoutAPlaceForTheLinks) {
   WriteText(folder_ / "batch.csv", std::string(kHeader) + "acme,drive,main,one,First\n");
   const Ran ran = Run("connect --authorize --batch batch.csv --links nowhere/links.csv");
