@@ -1,5 +1,9 @@
 #include <deque>
+#include <map>
+#include <ranges>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "client/input.h"
 #include "client/session.h"
@@ -65,18 +69,35 @@ Outcome<void> Show(Session& run, v1::ShowAuditRequest& request, std::uint32_t li
                {"seq", "time", "outcome", "act", "principal", "project", "component", "oauth_id"});
 }
 
+/// What may have been stored where this was read: one line's end is the terminal's or the editor's,
+/// or it was stored with the value, as `credentials put --data-file` does. The shortest first, so
+/// that a line's end alone is refused as empty.
+std::vector<v1::FindAuditRequest> FormsOf(const crypto::SecretBytes& value) {
+  return value.Expose([](std::span<const std::uint8_t> bytes) {
+    std::size_t shortest = bytes.size();
+    if (shortest > 0 && bytes[shortest - 1] == '\n') --shortest;
+    if (shortest > 0 && shortest < bytes.size() && bytes[shortest - 1] == '\r') --shortest;
+    std::vector<v1::FindAuditRequest> forms;
+    for (std::size_t size = shortest; size <= bytes.size(); ++size) {
+      forms.emplace_back().set_value(bytes.data(), size);
+    }
+    return forms;
+  });
+}
+
 /// The lines that name a value: read from standard input or a file, never from an argument.
-Outcome<void> Find(Session& run, v1::FindAuditRequest& request, const std::string& file) {
+Outcome<void> Find(Session& run, const std::string& file) {
   auto value = ReadBounded(file, {"value", "--value-file", kMaxDataSize});
   if (!value) return Refuse(std::move(value));
-  value->Expose([&](std::span<const std::uint8_t> bytes) {
-    // One line's end is the terminal's or the editor's, not the value's.
-    const bool ended = !bytes.empty() && bytes.back() == '\n';
-    request.set_value(bytes.data(), bytes.size() - (ended ? 1 : 0));
-  });
-  auto lines = run.FetchRows(request);
-  if (!lines) return Refuse(std::move(lines));
-  return Print(run, *lines,
+  std::map<std::uint64_t, nlohmann::ordered_json> by_sequence;
+  for (v1::FindAuditRequest& request : FormsOf(*value)) {
+    auto lines = run.FetchRows(request);
+    if (!lines) return Refuse(std::move(lines));
+    for (auto& line : *lines) {
+      by_sequence.emplace(line["sequence"].get<std::uint64_t>(), std::move(line));
+    }
+  }
+  return Print(run, by_sequence | std::views::values,
                {"seq", "time", "act", "principal", "project", "component", "oauth_id", "version",
                 "peer"});
 }
@@ -174,17 +195,15 @@ void AddAuditVerbs(CLI::App& app, Session& session) {
             [request](Session& run) { return Verify(run, *request); });
   }
   {
-    struct Given {
-      v1::FindAuditRequest request;
-      std::string file = "-";
-    };
-    const auto given = std::make_shared<Given>();
+    const auto file = std::make_shared<std::string>("-");
     CLI::App& verb =
         AddVerb(noun, session,
                 {"find", "Who was shown or sent a value, such as a leaked token, and when",
                  "oauthvault audit find < leaked-token"},
-                [given](Session& run) { return Find(run, given->request, given->file); });
-    verb.add_option("--value-file", given->file, "File with the value, - for standard input")
+                [file](Session& run) { return Find(run, *file); });
+    verb.add_option("--value-file", *file,
+                    "File with the value, - for standard input; it is looked for with the newline "
+                    "at its end and without")
         ->capture_default_str();
   }
   {

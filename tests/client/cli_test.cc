@@ -984,5 +984,45 @@ TEST_F(CliTest, Audit_ShowsTheNewestLinesAndFailsWhenTheTrailDoesNotVerify) {
   EXPECT_NE(broken.out.find("the MAC is wrong"), std::string::npos);
 }
 
+TEST_F(CliTest, Find_AsksForAValueWithAndWithoutItsLineEndAndJoinsTheLines) {
+  const auto answer = [](std::vector<std::uint64_t> sequences, const std::string& next_page) {
+    v1::FindAuditResponse found;
+    for (const std::uint64_t sequence : sequences) {
+      v1::AuditLine& line = *found.add_lines();
+      line.set_sequence(sequence);
+      line.set_json("{\"seq\":" + std::to_string(sequence) + "}");
+    }
+    found.set_next_page_token(next_page);
+    return Answer{.messages = {found.SerializeAsString()}};
+  };
+  const auto asked = [&] {
+    std::vector<std::string> values;
+    for (const std::string& text : fake_.Requests("Audit/Find")) {
+      v1::FindAuditRequest request;
+      EXPECT_TRUE(request.ParseFromString(text));
+      values.push_back(request.value() + '|' + request.page_token());
+    }
+    return values;
+  };
+  fake_.SetInTurn("Audit/Find", {answer({2, 5}, "6"), answer({9}, ""), answer({1, 5, 10}, "")});
+  EXPECT_EQ(Run("audit find --json", "a token\n").out,
+            R"([{"seq":1},{"seq":2},{"seq":5},{"seq":9},{"seq":10}])"
+            "\n");
+  EXPECT_EQ(asked(), (std::vector<std::string>{"a token|", "a token|6", "a token\n|"}));
+
+  fake_.SetInTurn("Audit/Find", {answer({}, ""), answer({}, ""), answer({3}, "")});
+  WriteText(folder_ / "leaked", "data\r\n");
+  EXPECT_EQ(Run("audit find --json --value-file leaked").out, "[{\"seq\":3}]\n");
+  const std::vector<std::string> all = asked();
+  ASSERT_EQ(all.size(), 6U);
+  EXPECT_EQ((std::vector<std::string>(all.begin() + 3, all.end())),
+            (std::vector<std::string>{"data|", "data\r|", "data\r\n|"}));
+
+  // What has nothing in front of its line's end is most likely a mistake: the daemon refuses it.
+  fake_.Set("Audit/Find", {.messages = {}, .code = Code::kInvalid, .text = "no value"});
+  EXPECT_EQ(Run("audit find", "\n").exit, 1);
+  EXPECT_EQ(asked().back(), "|");
+}
+
 }  // namespace
 }  // namespace oauthvault::client
