@@ -158,7 +158,7 @@ void AddCredentialsVerbs(CLI::App& app, Session& session) {
     AddName(verb, put->request);
     verb.add_option("--data-file", put->data_file,
                     "The provider's response, at most 64 KiB: a file, or - for standard input; a "
-                    "terminal is asked");
+                    "terminal is asked, for less than 4 KiB");
     verb.add_option("--authorized-for", *put->request.mutable_authorized_for(),
                     "Whose account they open, for people");
     verb.add_option("--description", *put->request.mutable_creator_description(),

@@ -54,12 +54,22 @@ Outcome<crypto::SecretBytes> Ask(const Wanted& wanted) {
   }
   const crypto::NoEcho silent;
   Prompt(wanted.what);
-  // The terminal hands over one line at a time, and cuts it at its own limit of 4,096 bytes.
+  // The terminal hands over one line at a time, cut to 4,096 bytes with its end.
   crypto::SecretBytes line(kMaxSecretLineSize);
-  const ssize_t size = line.Fill([](std::span<std::uint8_t> bytes) {
-    return ::read(STDIN_FILENO, bytes.data(), bytes.size());
+  bool ended = false;
+  const ssize_t size = line.Fill([&](std::span<std::uint8_t> bytes) {
+    const ssize_t got = ::read(STDIN_FILENO, bytes.data(), bytes.size());
+    ended = got > 0 && bytes[static_cast<std::size_t>(got) - 1] == '\n';
+    return got;
   });
+  if (!ended) EndPrompt();
   line.Truncate(size > 0 ? static_cast<std::size_t>(size) : 0);
+  if (!line.Empty() && (!ended || line.Size() == kMaxSecretLineSize)) {
+    return Refuse(Code::kInvalid, "the " + std::string(wanted.what) + " is longer than a terminal "
+                                      "takes, or was not ended by Enter: give it in a file or on "
+                                      "standard input with " + std::string(wanted.option) +
+                                      " FILE or -");
+  }
   return line;
 }
 

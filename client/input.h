@@ -33,8 +33,8 @@ struct Wanted {
 Outcome<crypto::SecretBytes> ReadBounded(const std::string& file, const Wanted& wanted);
 
 /// A secret of one line from a file or standard input (one line's end is taken off), or, when
-/// `file` is empty and a terminal is there, from a prompt without echo. Errors: kInvalid: nothing
-/// to read from, empty, more than one line, not UTF-8, too long.
+/// `file` is empty and a terminal is there, from a prompt without echo, which takes less than
+/// 4 KiB. Errors: kInvalid: nothing to read from, empty, more than one line, not UTF-8, too long.
 Outcome<crypto::SecretBytes> ReadSecretLine(const std::string& file, const Wanted& wanted);
 
 /// Secrets of one line each, one after another: from a file, from standard input, or, when that is

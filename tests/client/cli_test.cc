@@ -16,6 +16,7 @@
 #include "oauthvault/v1/tokens.pb.h"
 #include "oauthvault/v1/trust.pb.h"
 #include "tests/client/command_line.h"
+#include "tests/client/terminal.h"
 
 namespace oauthvault::client {
 namespace {
@@ -384,6 +385,35 @@ TEST_F(CliTest, Put_SendsTheFileByteForByteAndRefusesWhatIsNoData) {
   const Ran denied = Run(put + "data --json");
   EXPECT_EQ(denied.exit, 1);
   EXPECT_EQ((denied.out + denied.err).find(kCanary), std::string::npos);
+}
+
+TEST_F(CliTest, Put_AtAPromptTakesALineThatATerminalHandsOverWholeAndNoLongerOne) {
+  fake_.Set("Credentials/Store", {.messages = {v1::CredentialsInfo().SerializeAsString()}});
+  const std::string put = "credentials put main" + std::string(kPair);
+  const std::string canary(kCanary);
+  // A longer line is cut by the terminal, and so is one that is ended by Ctrl-D.
+  for (const std::string& typed :
+       {canary + std::string(60'000, 'a') + '\n', std::string(4'095, 'a') + '\n',
+        canary + "\x04"}) {
+    Terminal terminal(AtTerminal(put));
+    ASSERT_TRUE(terminal.Shows("data: ")) << terminal.Seen();
+    EXPECT_FALSE(terminal.Echoes());
+    terminal.Type(typed);
+    EXPECT_EQ(terminal.Wait(), 1) << typed.size();
+    EXPECT_NE(terminal.Seen().find("longer than a terminal takes"), std::string::npos)
+        << terminal.Seen();
+    EXPECT_NE(terminal.Seen().find("--data-file"), std::string::npos) << terminal.Seen();
+    EXPECT_EQ(terminal.Seen().find(canary), std::string::npos) << terminal.Seen();
+  }
+  EXPECT_TRUE(fake_.Requests("Credentials/Store").empty());
+  Terminal terminal(AtTerminal(put));
+  ASSERT_TRUE(terminal.Shows("data: ")) << terminal.Seen();
+  terminal.Type(std::string(4'094, 'a') + '\n');
+  EXPECT_EQ(terminal.Wait(), 0) << terminal.Seen();
+  v1::StoreRequest request;
+  ASSERT_EQ(fake_.Requests("Credentials/Store").size(), 1U);
+  ASSERT_TRUE(request.ParseFromString(fake_.Requests("Credentials/Store").back()));
+  EXPECT_EQ(request.data(), std::string(4'094, 'a'));
 }
 
 TEST_F(CliTest, Reveal_PrintsTheEightKeysOrTheDataExactly) {

@@ -74,6 +74,11 @@ class CommandLineTest : public testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadText(folder_ / "out"),
             ReadText(folder_ / "err")};
   }
+  /// A command line for a Terminal.
+  std::string AtTerminal(const std::string& command) const {
+    return "cd " + (folder_ / "").string() + " && exec env -i OAUTHVAULT_SOCKET=v.sock " +
+           OAUTHVAULT_BIN_DIR "/oauthvault " + command;
+  }
   /// As Run, without a vault anywhere.
   Ran RunAlone(const std::string& command) { return Run(command, "", "NOTHING=1"); }
 

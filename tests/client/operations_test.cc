@@ -39,11 +39,6 @@ Answer Took(std::uint32_t given, std::uint32_t needed) {
 
 class OperationsTest : public CommandLineTest {
  protected:
-  /// A command line for a terminal.
-  std::string AtTerminal(const std::string& command) const {
-    return "cd " + (folder_ / "").string() + " && exec env -i OAUTHVAULT_SOCKET=v.sock " +
-           OAUTHVAULT_BIN_DIR "/oauthvault " + command;
-  }
   template <class Request>
   std::vector<Request> Sent(const std::string& method) const {
     std::vector<Request> requests;
