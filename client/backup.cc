@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "client/session.h"
 #include "oauthvault/v1/operations.pb.h"
 
@@ -31,11 +33,12 @@ void AddBackupVerbs(CLI::App& app, Session& session) {
     AddVerb(app, session,
             {"backups", "The backups that were made, oldest first", "oauthvault backups"},
             [request](Session& run) -> Outcome<void> {
-              auto answer = run.Call(*request);
-              if (!answer) return Refuse(std::move(answer));
-              std::vector<nlohmann::ordered_json> rows;
-              AppendRows(*answer, rows);
-              return WriteOut(RenderBackups(rows, run.style));
+              auto rows = run.FetchRows(*request);
+              if (!rows) return Refuse(std::move(rows));
+              std::ranges::stable_sort(*rows, {}, [](const auto& backup) {
+                return backup["at_s"].template get<std::int64_t>();
+              });
+              return WriteOut(RenderBackups(*rows, run.style));
             });
   }
 }

@@ -1,6 +1,7 @@
 // The verbs that operate the vault: secrets that open it, slots, keys, backups, checks, shredding.
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -566,6 +567,30 @@ TEST_F(OperationsTest, Backup_IsGivenMinutesAndAnAbsoluteFolder) {
             R"([{"folder":"/var/backups/monday","at_s":1454199210,"restore_epoch":0,)"
             R"("generation":12,"rows":3,"size_bytes":1572864}])"
             "\n");
+}
+
+TEST_F(OperationsTest, Backups_AreFetchedWholeAndListedOldestFirst) {
+  const auto page = [](std::vector<std::int64_t> times, const std::string& next_page) {
+    v1::ListBackupsResponse backups;
+    for (const std::int64_t at_s : times) {
+      v1::BackupInfo& backup = *backups.add_backups();
+      backup = SampleBackup();
+      backup.set_at_s(at_s);
+    }
+    backups.set_next_page_token(next_page);
+    return Gives(backups);
+  };
+  fake_.SetInTurn("Operations/ListBackups", {page({30, 10}, "more"), page({40, 20}, "")});
+  const Ran ran = Run("backups --json");
+  EXPECT_EQ(ran.exit, 0) << ran.err;
+  std::vector<std::int64_t> times;
+  for (const auto& row : nlohmann::json::parse(ran.out, nullptr, false)) {
+    times.push_back(row.value("at_s", std::int64_t{0}));
+  }
+  EXPECT_EQ(times, (std::vector<std::int64_t>{10, 20, 30, 40}));
+  const auto sent = Sent<v1::ListBackupsRequest>("ListBackups");
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(sent[1].page_token(), "more");
 }
 
 TEST_F(OperationsTest, Check_FailsWhenTheStoreIsDamagedAndListsWhatIsWrong) {
