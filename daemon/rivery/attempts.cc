@@ -218,6 +218,8 @@ Result<StoredAttempt> Attempts::State::Succeed(const StoredAttempt& failed,
       !IsResumable(failed.row.failure)) {
     return Fail(Code::kStale, "the attempt has ended, and cannot be resumed", failed.row.id);
   }
+  auto open = registry::KeepOpen(failed.row.project, store);
+  if (!open) return Fail(std::move(open));
   auto successor = SuccessorOf(failed.row);
   if (!successor) return Fail(std::move(successor));
   successor->principal = to_store.Who().Str();

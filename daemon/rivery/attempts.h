@@ -137,8 +137,8 @@ class Attempts {
   /// Goes on with an attempt. One that is unfinished is answered as it stands. One that failed
   /// before anything was stored, and may be had again (`IsResumable`), gets a successor with a new
   /// link, once: later calls answer that. `to_connect`: where the attempt makes a connection.
-  /// Errors: NotFound, Denied (to_connect is missing), Stale (it ended otherwise), Exhausted,
-  /// Unavailable.
+  /// Errors: NotFound, Denied (to_connect is missing), Stale (it ended otherwise), Conflict (it
+  /// was resumed meanwhile, or the project is being removed), Exhausted, Unavailable.
   Result<storage::Stored<storage::Attempt>> Resume(const access::Permit& to_store,
                                                    const std::optional<access::Permit>& to_connect,
                                                    const AttemptId& id, storage::Act act);

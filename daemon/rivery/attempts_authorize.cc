@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/custody/store.h"
+#include "daemon/registry/projects.h"
 #include "daemon/rivery/attempts_driver.h"
 #include "daemon/rivery/consent_link.h"
 #include "storage/free_text.h"
@@ -155,8 +156,9 @@ Result<StoredAttempt> Attempts::State::MarkAsked(const StoredAttempt& attempt,
 }
 
 void Attempts::State::Lose(const StoredAttempt& attempt) {
+  const auto open = registry::KeepOpen(attempt.row.project, store);
   auto successor = SuccessorOf(attempt.row);
-  if (!successor) return PutOff(attempt.row.id);
+  if (!open || !successor) return PutOff(attempt.row.id);
   storage::Attempt next = attempt.row;
   next.state = AttemptState::kFailed;
   next.failure = "lost_in_transit";

@@ -773,6 +773,26 @@ TEST_F(AttemptsTest, Resume_GivesANewLinkForOneThatExpired) {
   EXPECT_EQ(Remote().size(), 1u);
 }
 
+TEST_F(AttemptsTest, Resume_PutsNothingUnderAProjectThatIsBeingRemoved) {
+  storage::Attempt row = Row(Leave(AttemptState::kFailed)).row;
+  row.authorize = true;
+  row.connect = false;
+  row.failure = "expired";
+  storage::Batch batch(fakes::SetupAct());
+  batch.Replace(row, 1);
+  ASSERT_TRUE(vault_.Store().Commit(std::move(batch)));
+  const auto resume = [&] {
+    return CodeOf(attempts_->Resume(vault_.PermitFor(Right::kStore), std::nullopt, row.id,
+                                    fakes::SetupAct()));
+  };
+  {
+    const auto removing = vault_.Store().Claims().ToRemove("acme");
+    ASSERT_TRUE(removing);
+    EXPECT_EQ(resume(), "CONFLICT");
+  }
+  EXPECT_EQ(resume(), "OK");
+}
+
 TEST_F(AttemptsTest, Resume_IsForWhatMayBeHadAgainOnly) {
   vault_.Put("one", kData);
   for (const Reason& reason : Reasons()) {
