@@ -49,18 +49,24 @@ void SayDamaged(storage::Act& act) {
   if (act.object.empty()) act.object = "damaged";
 }
 
-// Adds `row` in the place of one that does not open, whose version nobody knows: two who do so at
-// one time must not both succeed, for they might give the same version.
+// What a change of credentials that do not open expects. Nobody knows their version, and of two who
+// change them at one time only one may succeed: the other would take what was just stored.
+Result<storage::Expect> ExpectDamaged(const crypto::RowNames& names, const OauthId& id,
+                                      const storage::Store& store) {
+  auto as_it_stands = store.AsItStands<storage::Credentials>(names);
+  if (!as_it_stands) return as_it_stands;
+  auto still = store.Find<storage::Credentials>(names);
+  if (still) return Fail(Code::kConflict, "the damaged credentials were replaced meanwhile", id);
+  if (still.error().GetCode() != Code::kCorrupt) return Fail(std::move(still));
+  return as_it_stands;
+}
+
+// Adds `row` in the place of one that does not open.
 Result<void> ReplaceDamaged(storage::Batch& batch, const storage::Credentials& row,
                             storage::Secrets secrets, const storage::Store& store,
                             std::int64_t now_s) {
-  auto as_it_stands = store.AsItStands<storage::Credentials>(row.Names());
+  auto as_it_stands = ExpectDamaged(row.Names(), row.id, store);
   if (!as_it_stands) return Fail(std::move(as_it_stands));
-  auto still = store.Find<storage::Credentials>(row.Names());
-  if (still) {
-    return Fail(Code::kConflict, "the damaged credentials were replaced meanwhile", row.id);
-  }
-  if (still.error().GetCode() != Code::kCorrupt) return Fail(std::move(still));
   auto highest = RemoveFormerOfDamaged(batch, {row.project, row.component}, row.id, store);
   if (!highest) return Fail(std::move(highest));
   // What was written from them remembers a version, and must see a higher one. Nobody knows which
@@ -185,7 +191,9 @@ Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Ac
   if (standing) {
     batch.Remove(standing->row, standing->version);
   } else {
-    batch.RemoveAnyhow<storage::Credentials>(names);
+    auto as_it_stands = ExpectDamaged(names, id, store);
+    if (!as_it_stands) return Fail(std::move(as_it_stands));
+    batch.RemoveDamaged<storage::Credentials>(names, *as_it_stands);
   }
   if (auto committed = store.Commit(std::move(batch)); !committed) {
     return Fail(std::move(committed));

@@ -65,8 +65,8 @@ Result<storage::Stored<storage::Credentials>> Put(const access::Permit& permit,
                                                   KeptVersions kept, storage::Act act,
                                                   storage::Store& store, std::int64_t now_s);
 
-/// Removes them with all former versions, whether or not they open; `act` as with Put. Errors:
-/// NotFound, Conflict, Unavailable.
+/// Removes them, whether or not they open, with all former versions that do; `act` as with Put.
+/// Errors: NotFound, Conflict, Unavailable.
 Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Act act,
                     storage::Store& store);
 

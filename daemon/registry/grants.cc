@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "daemon/registry/projects.h"
+
 namespace oauthvault::registry {
 namespace {
 
@@ -98,6 +100,11 @@ Result<storage::Stored<storage::Grant>> Grants::Add(const access::Principal& pri
   if (!claim) return Fail(std::move(claim));
   if (auto ok = MustExist<storage::Project, ProjectId>(store_, project); !ok) {
     return Fail(std::move(ok));
+  }
+  if (project != "*") {
+    auto id = ProjectId::Parse(project);
+    if (!id) return Fail(std::move(id));
+    if (auto open = ExpectOpenProject(*id, store_); !open) return Fail(std::move(open));
   }
   if (auto ok = MustExist<storage::Component, ComponentId>(store_, component); !ok) {
     return Fail(std::move(ok));

@@ -35,7 +35,8 @@ std::unexpected<Error> TakenBy(const ProjectId& id) {
 Result<void> MustHaveNoOpenAttempt(const storage::Store& store, const ProjectId& id) {
   return store.ForEach<storage::Attempt>(id.Str(), "", [&](const auto& stored) -> Result<void> {
     if (storage::IsFinal(stored.row)) return {};
-    return Fail(Code::kConflict, "the project has unfinished attempts; cancel them first", id);
+    return Fail(Code::kConflict,
+                "the project has unfinished attempts; cancel them, or wait until they end", id);
   });
 }
 
@@ -87,12 +88,13 @@ Result<void> RemoveProject(storage::Store& store, const ProjectId& id, storage::
   if (!claim) return Fail(std::move(claim));
   auto project = store.Get<storage::Project>(storage::Project::Names(id));
   if (!project) return Fail(std::move(project));
+  // First: one that is under way may put a connection here, and then no other comes.
+  if (auto ok = MustHaveNoOpenAttempt(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Credentials>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::CredentialsVersion>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Connection>(store, id); !ok) return ok;
   if (auto ok = MustBeEmpty<storage::Grant>(store, id); !ok) return ok;
   if (auto ok = MustHaveNoToken(store, id); !ok) return ok;
-  if (auto ok = MustHaveNoOpenAttempt(store, id); !ok) return ok;
   storage::Act prune = act;
   prune.act = "attempts.prune";
   auto pruned = RemoveEndedAttempts(store, id, std::numeric_limits<std::int64_t>::max(), prune);

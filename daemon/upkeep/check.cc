@@ -197,8 +197,14 @@ Result<CheckResult> RunCheck(const std::filesystem::path& folder,
   while (waitpid(*child, &status, 0) < 0 && errno == EINTR) {
   }
   if (!report) return Fail(std::move(report));
-  if (!WIFEXITED(status)) return ReadReport({});
-  return ReadReport(*report);
+  // Whom somebody ended, for want of memory or with the daemon, found no damage; whom the store's
+  // content brought down did.
+  const bool was_ended = WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL ||
+                                                 WTERMSIG(status) == SIGTERM);
+  if (was_ended || (WIFEXITED(status) && report->empty())) {
+    return Fail(Code::kUnavailable, "the process that checks the store was ended halfway");
+  }
+  return ReadReport(WIFEXITED(status) ? *report : std::string());
 }
 
 Result<CheckResult> RunLiveCheck(const std::filesystem::path& folder,

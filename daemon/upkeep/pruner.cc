@@ -61,9 +61,10 @@ std::int64_t Pruner::NowS() {
   const std::int64_t wall_s = clocks_.wall_s();
   const auto passed = std::chrono::floor<std::chrono::seconds>(clocks_.steady() - began_);
   const std::int64_t passed_s = told_at_s_ + passed.count();
-  if (wall_s - passed_s > kAheadS && !std::exchange(said_ahead_, true)) {
-    spdlog::warn("the clock is ahead of the trail's last line by more than has passed, so rows are "
-                 "pruned later, until the next start ahead_s={}",
+  if (wall_s - passed_s > kAheadS && told_at_s_ != 0 && !std::exchange(said_ahead_, true)) {
+    spdlog::warn("since the trail's last line before this start more time has gone by than the "
+                 "daemon has seen: it was away, or the clock is ahead; rows are pruned so much "
+                 "later, until the next start unseen_s={}",
                  wall_s - passed_s);
   }
   return std::min(wall_s, passed_s);

@@ -24,7 +24,9 @@ std::int64_t LastToldAtS(const audit::Trail& trail);
 /// would fill their tables, and each start reads these whole. Looks at its start and every
 /// kPruneInterval. By the wall clock, but never faster than time passes: a clock that is ahead for
 /// an hour must not take certificates off the deny list that have not ended once it is right again.
-/// So a daemon that was away for a while keeps rows so much longer, until its next start.
+/// So a daemon that was away for a while keeps rows so much longer, until its next start. The bound
+/// is as good as the trail's last time: one that was written by a clock that is still ahead at the
+/// next start bounds nothing.
 /// Owns one thread. Threads: all members from any thread.
 class Pruner {
  public:

@@ -1,5 +1,7 @@
 #include "daemon/upkeep/shredding.h"
 
+#include <spdlog/spdlog.h>
+
 #include <string>
 #include <utility>
 
@@ -118,6 +120,10 @@ Result<Shredded> ShredProject(crypto::Keyring& keyring, storage::Store& store,
   (void)store.ForEach<storage::Connection>(
       id.Str(), "",
       [&](const auto& stored) { shredded.live_connections.push_back(stored.row); }, &unknown);
+  if (unknown != 0) {
+    spdlog::warn("damaged connections of a project that is shredded live on at Rivery, and nobody "
+                 "knows which project={} connections={}", id.Str(), unknown);
+  }
 
   storage::Project marked = project->row;
   marked.shredding_at_s = now_s;

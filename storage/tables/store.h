@@ -93,6 +93,12 @@ class Batch {
     Add(row, Expect{}, 1, std::move(secrets));
     pending_.back().where_room = true;
   }
+  /// A row that does not open, and stands as `as_it_stands` says (`Store::AsItStands`).
+  template <Row R>
+  void RemoveDamaged(const crypto::RowNames& names, const Expect& as_it_stands) {
+    pending_.push_back({R::kTable, names, OwnerOf<R>(names.project), as_it_stands, 0, std::nullopt,
+                        {}});
+  }
   /// The row must stand at `version`.
   template <Row R>
   void Remove(const R& row, std::uint64_t version) {

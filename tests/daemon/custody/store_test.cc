@@ -277,6 +277,22 @@ TEST_F(CustodyStore, Put_OfTwoOverTheSameDamagedCredentialsOneSucceeds) {
   EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(**Find(), crypto::Part::kData)), "{\"first\":1}");
 }
 
+TEST_F(CustodyStore, Delete_OfDamagedCredentialsDoesNotTakeWhatWasStoredInTheirPlaceMeanwhile) {
+  const auto damaged = Put(New("{}"));
+  const auto other = Put(New("{}", "other"));
+  ASSERT_TRUE(damaged && other);
+  std::vector<storage::Change> changes;
+  changes.push_back({damaged->key, storage::Expect{}, other->sealed});
+  ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), fakes::SetupActBytes()));
+  std::string stored;
+  vault_.Memory().BeforeNextCommit([&] { stored = CodeOf(Put(New("{\"anew\":1}"))); });
+  EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore), fakes::TestVault::IdOf("one"),
+                          fakes::SetupAct(), vault_.Store())),
+            "CONFLICT");
+  EXPECT_EQ(stored, "OK");
+  EXPECT_EQ(TextOf(*vault_.Store().OpenSecret(**Find(), crypto::Part::kData)), "{\"anew\":1}");
+}
+
 TEST_F(CustodyStore, PutAndDelete_LeaveALineEachThatSaysWhatItIsAbout) {
   ASSERT_TRUE(Put(New("{}")));
   ASSERT_TRUE(Put(New("{}")));

@@ -139,6 +139,36 @@ TEST_F(RegistryTest, AddProject_MakesNoKeyForAProjectWhoseShreddingWasInterrupte
   EXPECT_FALSE(keyring_->HasKek(crypto::Owner::Project("acme")));
 }
 
+TEST_F(RegistryTest, AProjectThatIsBeingShreddedTakesNoGrantsAnyMore) {
+  auto added = Add("acme");
+  ASSERT_TRUE(added && Set("drive", {}));
+  const auto grant = [&] {
+    return grants_->Add(Who("runner/r"), "acme", "drive", {access::Right::kReveal}, ActBy(), kNow);
+  };
+  ASSERT_TRUE(grant());
+  added->row.shredding_at_s = kNow;
+  storage::Batch mark(ActBy());
+  mark.Replace(added->row, added->version);
+  ASSERT_TRUE(store_->Commit(std::move(mark)));
+  EXPECT_EQ(CodeOf(grant()), Code::kNotFound);
+}
+
+// One that is under way may still put a connection there, after others were looked for.
+TEST_F(RegistryTest, RemoveProject_LooksForAttemptsBeforeAllElse) {
+  ASSERT_TRUE(Add("acme") && Set("drive", {}));
+  ASSERT_TRUE(grants_->Add(Who("runner/r"), "acme", "drive", {access::Right::kReveal}, ActBy(),
+                           kNow));
+  storage::Attempt attempt{P("acme"), C("drive"), *AttemptId::Parse("1"),
+                           *AccountId::Parse("account"), *OauthId::Parse("main")};
+  attempt.state = storage::AttemptState::kCreating;
+  storage::Batch batch(ActBy());
+  batch.Insert(attempt);
+  ASSERT_TRUE(store_->Commit(std::move(batch)));
+  const auto removed = RemoveProject(*store_, P("acme"), ActBy());
+  ASSERT_EQ(CodeOf(removed), Code::kConflict);
+  EXPECT_NE(removed.error().Message().find("unfinished attempts"), std::string::npos);
+}
+
 TEST_F(RegistryTest, AddProject_RefusesTitlesThatAreNoText) {
   for (const std::string& title :
        {std::string(storage::kMaxTextSize + 1, 'a'), std::string("a\nb"), std::string("\x7f"),

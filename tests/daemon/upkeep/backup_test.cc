@@ -220,6 +220,18 @@ TEST_F(BackupTest, ACheckFindsWhatIsDamagedAndNamesTheRow) {
   EXPECT_EQ(nothing->verdict, CheckResult::Verdict::kNoStore);
 }
 
+// A daemon ends for damage and is not started again; not so for want of memory.
+TEST_F(BackupTest, ACheckWhoseProcessWasEndedIsNoResult_OneThatTheStoreBroughtDownIsDamage) {
+  const auto check = [&](const char* keys) {
+    return RunCheck(At("store"), At(keys), vault_.Keys(), std::chrono::seconds(60));
+  };
+  EXPECT_EQ(fakes::CodeOf(check("ends-killed")), "UNAVAILABLE");
+  EXPECT_EQ(fakes::CodeOf(check("ends-silent")), "UNAVAILABLE");
+  const auto broken = check("ends-broken");
+  ASSERT_TRUE(broken);
+  EXPECT_EQ(broken->verdict, CheckResult::Verdict::kUnusable);
+}
+
 TEST_F(BackupTest, ACheckThatIsNotDoneInTimeIsNoResult) {
   EXPECT_EQ(fakes::CodeOf(RunCheck(At("store"), At("keys"), vault_.Keys(),
                                    std::chrono::seconds(0))),
