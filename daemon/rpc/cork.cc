@@ -60,7 +60,6 @@ void Corks::BeforeAnswerFor(std::uint16_t port) {
   const auto found = peers_.find(port);
   if (found == peers_.end()) return;
   Peer& peer = found->second;
-  if (std::exchange(peer.answered_in, batch_) != batch_) return;
   ++corked_answers_;
   if (std::exchange(peer.corked_in, batch_) == batch_) return;
   corked_.push_back(peer.connection);

@@ -11,9 +11,9 @@
 namespace oauthvault::rpc {
 
 /// Lets the answers of one batch that go to the same connection leave in a few packets: gRPC writes
-/// each by itself, and the kernel's way through TCP is a good part of what an answer costs. From a
-/// connection's second answer on it is corked (TCP_CORK) until the batch is over; whoever gets only
-/// one answer has it at once.
+/// each by itself, and the kernel's way through TCP is a good part of what an answer costs. From
+/// its first answer on a connection is corked (TCP_CORK) until the batch is over. One that left at
+/// once would wake its caller, whose next call then comes alone, and with it a batch of few lines.
 ///
 /// Nobody tells when gRPC closes a connection, so a number may belong to another one meanwhile, or
 /// to another file. A cork there changes nothing but when its bytes leave, by the time that a batch
@@ -42,8 +42,7 @@ class Corks {
  private:
   struct Peer {
     int connection = 0;
-    std::uint64_t answered_in = 0;  // the batch that it had its last answer in
-    std::uint64_t corked_in = 0;
+    std::uint64_t corked_in = 0;  // the batch
   };
   void BeforeAnswerFor(std::uint16_t port);
 
