@@ -24,7 +24,10 @@ int main(int argc, char** argv) {
     char root[32];
     if (keys.find("/ends-") != keys.npos && read(STDIN_FILENO, root, sizeof root) < 0) return 2;
     if (keys.ends_with("/ends-killed")) raise(SIGKILL);
-    if (keys.ends_with("/ends-broken")) raise(SIGBUS);
+    if (keys.ends_with("/ends-broken")) {
+      signal(SIGBUS, SIG_DFL);  // a sanitizer would take it, and exit
+      raise(SIGBUS);
+    }
     if (keys.ends_with("/ends-silent")) return 0;
     return oauthvault::upkeep::CheckChild(ValueOf(argv[2]), ValueOf(argv[3]));
   }
