@@ -14,14 +14,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstring>
-#include <string_view>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "crypto/sabotage.h"
+#include "daemon/listen_address.h"
 
 namespace oauthvault::rpc {
 namespace {
@@ -36,13 +36,6 @@ constexpr std::chrono::milliseconds kSweepPause{20};
 std::uint64_t InodeOf(int fd) {
   struct stat status {};
   return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
-}
-
-// getaddrinfo cuts a larger number down to sixteen bits, and listens on a port nobody named.
-bool IsPort(std::string_view text) {
-  std::uint16_t port = 0;
-  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), port);
-  return wrong == std::errc() && end == text.data() + text.size();
 }
 
 // False only when it is certain that nobody listens on the socket. A listener whose queue is full
@@ -76,21 +69,13 @@ void SetUp(int connection) {
 }  // namespace
 
 Result<Descriptor> ListenTcp(const std::string& listen_at) {
-  const std::size_t colon = listen_at.rfind(':');
-  std::string host = listen_at.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  addrinfo hints{};
-  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (colon == std::string::npos || !IsPort(std::string_view(listen_at).substr(colon + 1)) ||
-      getaddrinfo(host.c_str(), listen_at.c_str() + colon + 1, &hints, &found) != 0) {
+  const std::optional<ListenAddress> address = ReadListenAddress(listen_at);
+  if (!address) {
     return Fail(Code::kInvalid, "listen is a numeric address and a port",
                 Subject::Path(listen_at));
   }
-  Descriptor listener(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Descriptor listener(
+      socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
   if (listener) setsockopt(listener.Get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   // gRPC's own listener then takes the same port, and everything that comes there.
@@ -98,10 +83,10 @@ Result<Descriptor> ListenTcp(const std::string& listen_at) {
   if (listener && stock) {
     setsockopt(listener.Get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   }
-  const bool bound = listener && bind(listener.Get(), found->ai_addr, found->ai_addrlen) == 0 &&
-                     (stock || listen(listener.Get(), kBacklog) == 0);
-  freeaddrinfo(found);
-  if (!bound) {
+  if (!listener ||
+      bind(listener.Get(), reinterpret_cast<const sockaddr*>(&address->storage),
+           address->size) != 0 ||
+      (!stock && listen(listener.Get(), kBacklog) != 0)) {
     return Fail(Code::kUnavailable, "cannot listen there; is another program on this port?",
                 Subject::Path(listen_at));
   }
