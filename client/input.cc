@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "crypto/descriptor.h"
 #include "crypto/no_echo.h"
 
 namespace oauthvault::client {
@@ -45,12 +46,16 @@ std::string Named(const Wanted& wanted, const std::string& file) {
          ")";
 }
 
+/// Where else than at a terminal it may be given.
+std::string Elsewhere(const Wanted& wanted) {
+  return ": give it in a file or on standard input with " + std::string(wanted.option) +
+         " FILE or -";
+}
+
 /// One line from the terminal, without its end.
 Outcome<crypto::SecretBytes> Ask(const Wanted& wanted) {
   if (::isatty(STDIN_FILENO) == 0) {
-    return Refuse(Code::kInvalid, "no " + std::string(wanted.what) + ": give it in a file or on "
-                                      "standard input with " + std::string(wanted.option) +
-                                      " FILE or -");
+    return Refuse(Code::kInvalid, "no " + std::string(wanted.what) + Elsewhere(wanted));
   }
   const crypto::NoEcho silent;
   Prompt(wanted.what);
@@ -65,10 +70,9 @@ Outcome<crypto::SecretBytes> Ask(const Wanted& wanted) {
   if (!ended) EndPrompt();
   line.Truncate(size > 0 ? static_cast<std::size_t>(size) : 0);
   if (!line.Empty() && (!ended || line.Size() == kMaxSecretLineSize)) {
-    return Refuse(Code::kInvalid, "the " + std::string(wanted.what) + " is longer than a terminal "
-                                      "takes, or was not ended by Enter: give it in a file or on "
-                                      "standard input with " + std::string(wanted.option) +
-                                      " FILE or -");
+    return Refuse(Code::kInvalid, "the " + std::string(wanted.what) +
+                                      " is longer than a terminal takes, or was not ended by "
+                                      "Enter" + Elsewhere(wanted));
   }
   return line;
 }
@@ -105,19 +109,14 @@ Outcome<crypto::SecretBytes> ReadBounded(const std::string& file, const Wanted& 
   }
   // One byte more than allowed, to see that there is more.
   crypto::SecretBytes bytes(wanted.limit_bytes + 1);
-  std::size_t size = 0;
-  while (size < bytes.Size()) {
-    const ssize_t got = bytes.Fill([&](std::span<std::uint8_t> room) {
-      return ::read(opened.Descriptor(), room.data() + size, room.size() - size);
-    });
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      return Refuse(Code::kInvalid, "reading " + Named(wanted, file) + " failed: " +
-                                        std::strerror(errno));
-    }
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
+  const ssize_t got = bytes.Fill([&](std::span<std::uint8_t> room) {
+    return crypto::ReadAll(opened.Descriptor(), room);
+  });
+  if (got < 0) {
+    return Refuse(Code::kInvalid, "reading " + Named(wanted, file) + " failed: " +
+                                      std::strerror(errno));
   }
+  const auto size = static_cast<std::size_t>(got);
   if (size > wanted.limit_bytes) {
     return Refuse(Code::kInvalid, Named(wanted, file) + " has more than the " +
                                       std::to_string(wanted.limit_bytes) +

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <string>
 
+#include "crypto/descriptor.h"
+
 namespace oauthvault::client {
 namespace {
 
@@ -21,22 +23,9 @@ std::filesystem::path FolderOf(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : ".";
 }
 
-void SyncFolder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
-}
-
 /// 0, or errno.
 int WriteAndSync(int descriptor, std::span<const std::uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return errno;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return ::fsync(descriptor) == 0 ? 0 : errno;
+  return crypto::WriteAll(descriptor, bytes) && ::fsync(descriptor) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -67,7 +56,7 @@ Outcome<void> WritePrivateFile(const std::filesystem::path& path,
     ::unlink(temporary.c_str());
     return CannotWrite(path, error);
   }
-  SyncFolder(folder);
+  crypto::SyncFolder(folder.c_str());
   return {};
 }
 
@@ -93,7 +82,7 @@ Outcome<void> MakePrivateFolder(const std::filesystem::path& path) {
     return Refuse(Code::kInvalid,
                   "cannot make the folder " + path.string() + ": " + std::strerror(error));
   }
-  SyncFolder(FolderOf(path));
+  crypto::SyncFolder(FolderOf(path).c_str());
   return {};
 }
 

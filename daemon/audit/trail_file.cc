@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/descriptor.h"
 #include "crypto/sealed.h"
 #include "daemon/audit/line_reader.h"
 
@@ -71,13 +72,6 @@ std::optional<Tail> ReadTail(int file, std::uint64_t size_bytes) {
   if (before == std::string::npos && window_at != 0) return std::nullopt;
   const std::size_t begin = before == std::string::npos ? 0 : before + 1;
   return Tail{window.substr(begin, last_end - begin), window_at + last_end + 1};
-}
-
-bool SyncFolder(const std::filesystem::path& path) {
-  const int number = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (number < 0) return false;
-  const OpenFile folder(number);
-  return ::fsync(folder.Number()) == 0;
 }
 
 }  // namespace
@@ -158,7 +152,7 @@ Result<void> TrailFile::FindEnd(std::shared_ptr<OpenFile> file) {
     return Fail(Code::kUnavailable, "the torn line of the audit trail cannot be cut off");
   }
   // Who was killed may have written lines and not synced them, or made the file and not its name.
-  if (calls_.fdatasync(end_.file->Number()) != 0 || !SyncFolder(folder_)) {
+  if (calls_.fdatasync(end_.file->Number()) != 0 || !crypto::SyncFolder(folder_.c_str())) {
     return Fail(Code::kUnavailable, "the opened audit trail cannot be synced");
   }
   if (Result<void> followed = FollowCourse(); !followed) return followed;
@@ -202,7 +196,7 @@ Result<void> TrailFile::FinishClosed() {
   if (sequence != 0 && sequence < end_.first_sequence) {
     if (::renameat2(AT_FDCWD, next.c_str(), AT_FDCWD, (folder_ / ClosedName(sequence)).c_str(),
                     RENAME_NOREPLACE) == 0 &&
-        SyncFolder(folder_)) {
+        crypto::SyncFolder(folder_.c_str())) {
       return {};
     }
     return Fail(Code::kUnavailable, "a closed segment of the audit trail cannot get its name");
@@ -285,7 +279,7 @@ Result<TrailEnd> TrailFile::MakeFile(const std::filesystem::path& path, const En
   std::string line;
   AppendLine(audit_key_, begin, end_.head, end_.sequence + 1, now_us, end_.hash, line);
   if (!WriteAll(**file, line + '\n') || calls_.fdatasync((*file)->Number()) != 0 ||
-      !SyncFolder(folder_)) {
+      !crypto::SyncFolder(folder_.c_str())) {
     // Nothing of it was promised to anybody; the next attempt makes it again.
     ::unlink(path.c_str());
     return Fail(Code::kUnavailable, "a new audit trail cannot be begun");
@@ -332,7 +326,7 @@ Result<void> TrailFile::WriteCheckpoint() const {
   if (number < 0) return Fail(Code::kUnavailable, "a checkpoint cannot be begun");
   const OpenFile file(number);
   if (!WriteAll(file, signer_.Sign(course_.Tree())) || calls_.fdatasync(number) != 0 ||
-      ::rename(temporary.c_str(), path.c_str()) != 0 || !SyncFolder(folder_)) {
+      ::rename(temporary.c_str(), path.c_str()) != 0 || !crypto::SyncFolder(folder_.c_str())) {
     ::unlink(temporary.c_str());
     return Fail(Code::kUnavailable, "a checkpoint cannot be written");
   }
@@ -377,7 +371,7 @@ Result<void> TrailFile::CloseSegment() {
   (void)calls_.ftruncate(old.file->Number(), static_cast<off_t>(old.size_bytes));
   if (::renameat2(AT_FDCWD, next.c_str(), AT_FDCWD,
                   (folder_ / ClosedName(old.first_sequence)).c_str(), RENAME_NOREPLACE) != 0 ||
-      !SyncFolder(folder_)) {
+      !crypto::SyncFolder(folder_.c_str())) {
     // Readers find it under this name, too, and the next start gives it its own.
     return Fail(Code::kUnavailable, "the closed segment of the audit trail has no name yet");
   }
@@ -410,7 +404,7 @@ Room TrailFile::MakeRoom(std::size_t lines) {
 
 // A file that was moved to the path has its content on the disk, but perhaps not its name.
 Result<void> TrailFile::SyncName() const {
-  if (SyncFolder(folder_)) return {};
+  if (crypto::SyncFolder(folder_.c_str())) return {};
   return Fail(Code::kUnavailable, "the folder of the audit trail cannot be synced");
 }
 
