@@ -45,6 +45,8 @@ struct Expect {
   /// Whether it holds for `present`, the row as it stands, whose structure is whole; nullopt:
   /// absent.
   bool HoldsFor(const std::optional<crypto::SealedRow>& present) const;
+  /// Whether it holds for a row that is damaged in its structure.
+  bool HoldsForDamaged() const { return kind == Kind::kAnything || kind == Kind::kDamaged; }
 };
 
 /// One change of a batch: puts a row, or removes it.

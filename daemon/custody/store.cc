@@ -179,20 +179,18 @@ Result<void> Delete(const access::Permit& permit, const OauthId& id, storage::Ac
   auto standing = store.Get<storage::Credentials>(names);
   if (!standing && standing.error().GetCode() != Code::kCorrupt) return Fail(std::move(standing));
   NameIn(act, *pair, id);
-  if (standing) {
-    act.version = standing->version;
-  } else {
-    SayDamaged(act);
-  }
   storage::Batch batch(std::move(act));
-  auto former = standing ? RemoveFormer(batch, *standing, 0, store)
-                         : RemoveFormerOfDamaged(batch, *pair, id, store);
-  if (!former) return Fail(std::move(former));
   if (standing) {
+    batch.GetAct().version = standing->version;
+    auto former = RemoveFormer(batch, *standing, 0, store);
+    if (!former) return Fail(std::move(former));
     batch.Remove(standing->row, standing->version);
   } else {
+    SayDamaged(batch.GetAct());
     auto as_it_stands = ExpectDamaged(names, id, store);
     if (!as_it_stands) return Fail(std::move(as_it_stands));
+    auto former = RemoveFormerOfDamaged(batch, *pair, id, store);
+    if (!former) return Fail(std::move(former));
     batch.RemoveDamaged<storage::Credentials>(names, *as_it_stands);
   }
   if (auto committed = store.Commit(std::move(batch)); !committed) {

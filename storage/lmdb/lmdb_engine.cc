@@ -623,17 +623,15 @@ Result<void> LmdbEngine::Perform(Work& work, std::span<const Change> changes) {
   std::uint64_t replaced_bytes = 0;
   for (const Change& change : changes) {
     Result<std::optional<crypto::SealedRow>> row = LookUp(work.txn, file_.rows, change.key);
-    const bool is_damaged = !row && row.error().GetCode() == Code::kCorrupt;
-    const bool expects_damage = change.expect.kind == Expect::Kind::kDamaged;
-    if (is_damaged && (change.expect.kind == Expect::Kind::kAnything || expects_damage)) {
+    if (row && !change.expect.HoldsFor(*row)) {
+      return Fail(Code::kConflict, "it was changed, added or removed meanwhile; try again");
+    }
+    if (!row && row.error().GetCode() == Code::kCorrupt && change.expect.HoldsForDamaged()) {
       // A damaged row can go. What it was is not known, so the witness takes it out of nothing, and
       // the check of the store goes on to miss it.
       row = std::optional<crypto::SealedRow>();
     }
     if (!row) return Fail(std::move(row));
-    if (!(is_damaged && expects_damage) && !change.expect.HoldsFor(*row)) {
-      return Fail(Code::kConflict, "it was changed, added or removed meanwhile; try again");
-    }
     if (change.row && !*row) created_bytes += CostOf(*change.row, work.page_bytes);
     if (change.row && *row && !HardlyGrows(**row, *change.row)) {
       replaced_bytes += CostOf(*change.row, work.page_bytes);

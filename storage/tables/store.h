@@ -96,20 +96,17 @@ class Batch {
   /// A row that does not open, and stands as `as_it_stands` says (`Store::AsItStands`).
   template <Row R>
   void RemoveDamaged(const crypto::RowNames& names, const Expect& as_it_stands) {
-    pending_.push_back({R::kTable, names, OwnerOf<R>(names.project), as_it_stands, 0, std::nullopt,
-                        {}});
+    RemoveWhere<R>(names, as_it_stands);
   }
   /// The row must stand at `version`.
   template <Row R>
   void Remove(const R& row, std::uint64_t version) {
-    pending_.push_back({R::kTable, row.Names(), OwnerOf<R>(row.Names().project),
-                        Expect::Version(version), 0, std::nullopt, {}});
+    RemoveWhere<R>(row.Names(), Expect::Version(version));
   }
   /// Whatever stands under these names, damaged or not, or nothing.
   template <Row R>
   void RemoveAnyhow(const crypto::RowNames& names) {
-    pending_.push_back({R::kTable, names, OwnerOf<R>(names.project), Expect{}, 0, std::nullopt,
-                        {}});
+    RemoveWhere<R>(names, Expect{});
   }
 
  private:
@@ -124,6 +121,10 @@ class Batch {
     Secrets secrets;
     bool where_room = false;
   };
+  template <Row R>
+  void RemoveWhere(const crypto::RowNames& names, const Expect& expect) {
+    pending_.push_back({R::kTable, names, OwnerOf<R>(names.project), expect, 0, std::nullopt, {}});
+  }
   template <Row R>
   void Add(const R& row, Expect expect, std::uint64_t version, Secrets secrets) {
     FieldWriter fields;

@@ -44,6 +44,16 @@ class CustodyStore : public testing::Test {
         vault_.project, vault_.component, fakes::TestVault::IdOf(id)));
   }
 
+  // Credentials that do not open: another row's bytes stand in their place.
+  void PutDamaged() {
+    const auto damaged = Put(New("{}"));
+    const auto other = Put(New("{}", "other"));
+    ASSERT_TRUE(damaged && other);
+    std::vector<storage::Change> changes;
+    changes.push_back({damaged->key, storage::Expect{}, other->sealed});
+    ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), fakes::SetupActBytes()));
+  }
+
   fakes::TestVault vault_;
 };
 
@@ -264,12 +274,7 @@ TEST_F(CustodyStore, Put_AndTheRemovalOfItsProjectNeverBothComeAbout) {
 }
 
 TEST_F(CustodyStore, Put_OfTwoOverTheSameDamagedCredentialsOneSucceeds) {
-  const auto damaged = Put(New("{}"));
-  const auto other = Put(New("{}", "other"));
-  ASSERT_TRUE(damaged && other);
-  std::vector<storage::Change> changes;
-  changes.push_back({damaged->key, storage::Expect{}, other->sealed});
-  ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), fakes::SetupActBytes()));
+  PutDamaged();
   std::string first;
   vault_.Memory().BeforeNextCommit([&] { first = CodeOf(Put(New("{\"first\":1}"))); });
   EXPECT_EQ(CodeOf(Put(New("{\"second\":2}"))), "CONFLICT");
@@ -278,12 +283,7 @@ TEST_F(CustodyStore, Put_OfTwoOverTheSameDamagedCredentialsOneSucceeds) {
 }
 
 TEST_F(CustodyStore, Delete_OfDamagedCredentialsDoesNotTakeWhatWasStoredInTheirPlaceMeanwhile) {
-  const auto damaged = Put(New("{}"));
-  const auto other = Put(New("{}", "other"));
-  ASSERT_TRUE(damaged && other);
-  std::vector<storage::Change> changes;
-  changes.push_back({damaged->key, storage::Expect{}, other->sealed});
-  ASSERT_TRUE(vault_.Engine().Commit(std::move(changes), fakes::SetupActBytes()));
+  PutDamaged();
   std::string stored;
   vault_.Memory().BeforeNextCommit([&] { stored = CodeOf(Put(New("{\"anew\":1}"))); });
   EXPECT_EQ(CodeOf(Delete(vault_.PermitFor(Right::kStore), fakes::TestVault::IdOf("one"),
