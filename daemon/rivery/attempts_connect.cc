@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "crypto/sabotage.h"
-#include "daemon/custody/fingerprints.h"
 #include "daemon/custody/reveal.h"
 #include "daemon/rivery/attempts_driver.h"
 #include "daemon/rivery/connections.h"
@@ -100,9 +99,7 @@ void Attempts::State::Create(const StoredAttempt& stored, const OpenAccount& acc
                            : client.Create(endpoint, type, stored.row.connection_name, *body);
   if (created) {
     return Finish(*creating, *created, type,
-                  {version, FingerprintOf(store.GetKeyring(), stored.row.project, *body),
-                   custody::FingerprintOf(store.FingerprintKey(), stored.row.project.Str(),
-                                          *body)});
+                  HeldOf(store, stored.row.project, version, *body));
   }
   PutOff(*creating, account, Operation::kCreate, created.error());
   if (created.error().fate == Fate::kUnclear) return Doubt(*creating);
@@ -177,9 +174,6 @@ void Attempts::State::Finish(const StoredAttempt& attempt, const RemoteConnectio
   connection.cross_id = remote.cross_id;
   connection.name = attempt.row.connection_name;
   connection.connection_type = connection_type;
-  connection.written_version = held.version;
-  connection.written_fingerprint = std::move(held.fingerprint);
-  connection.written_data = std::move(held.data);
   connection.principal = attempt.row.principal;
   connection.created_at_s = connection.updated_at_s = clock();
   const bool adopted = attempt.row.state == AttemptState::kUnclear;
@@ -187,6 +181,7 @@ void Attempts::State::Finish(const StoredAttempt& attempt, const RemoteConnectio
   act.right = access::NameOf(access::Right::kConnect);
   act.object = remote.id;
   act.version = held.version;
+  SayHeld(std::move(held), connection);
   storage::Batch batch(std::move(act));
   batch.Insert(connection);
   storage::Attempt next = attempt.row;

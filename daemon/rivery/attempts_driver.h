@@ -15,6 +15,7 @@
 
 #include "daemon/rivery/accounts.h"
 #include "daemon/rivery/attempts.h"
+#include "daemon/rivery/connections.h"
 
 /// The inside of `Attempts`, for the files attempts*.cc only.
 namespace oauthvault::rivery {
@@ -187,13 +188,7 @@ struct Attempts::State {
   /// unclear -> created, stored or failed: by looking, never by sending again. "None" counts only
   /// after the settle time.
   void LookFor(const StoredAttempt& unclear, const OpenAccount& account);
-  /// -> created, in one commit with the connection. What it holds, as its row will say
-  /// (`written_*`); 0 and empty where that is not known.
-  struct Held {
-    std::uint64_t version = 0;
-    std::string fingerprint = {};
-    std::string data = {};
-  };
+  /// -> created, in one commit with the connection.
   void Finish(const StoredAttempt& attempt, const RemoteConnection& remote,
               const std::string& connection_type, Held held);
 

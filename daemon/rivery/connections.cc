@@ -90,6 +90,18 @@ std::string FingerprintOf(const crypto::Keyring& keyring, const ProjectId& proje
   });
 }
 
+Held HeldOf(const storage::Store& store, const ProjectId& project, std::uint64_t version,
+            const crypto::SecretBytes& body) {
+  return {version, FingerprintOf(store.GetKeyring(), project, body),
+          custody::FingerprintOf(store.FingerprintKey(), project.Str(), body)};
+}
+
+void SayHeld(Held held, storage::Connection& row) {
+  row.written_version = held.version;
+  row.written_fingerprint = std::move(held.fingerprint);
+  row.written_data = std::move(held.data);
+}
+
 Standing StandingOf(const storage::Connection& row,
                     const std::optional<storage::Stored<storage::Credentials>>& credentials) {
   if (!credentials) return {Step::kRefused, std::string(kCredentialsGone)};
@@ -241,10 +253,7 @@ Reply<storage::Stored<storage::Connection>> Connections::Write(access::Permit pe
         Noted(std::move(reply.error()), account, open_account->version, caller, now_s));
   }
 
-  updated.written_version = version;
-  updated.written_fingerprint = FingerprintOf(store_.GetKeyring(), pair->project, *body);
-  updated.written_data =
-      custody::FingerprintOf(store_.FingerprintKey(), pair->project.Str(), *body);
+  SayHeld(HeldOf(store_, pair->project, version, *body), updated);
   updated.updated_at_s = now_s;
   updated.principal = caller.who.Str();
   updated.refusal.clear();

@@ -33,6 +33,18 @@ Result<crypto::SecretBytes> BodyOf(const crypto::CredentialsData& data);
 std::string FingerprintOf(const crypto::Keyring& keyring, const ProjectId& project,
                           const crypto::SecretBytes& body);
 
+/// What a connection holds, as its row says (`written_*`); 0 and empty where that is not known.
+struct Held {
+  std::uint64_t version = 0;
+  std::string fingerprint = {};
+  std::string data = {};
+};
+/// Of a `body` that was written, of credentials of `version`.
+Held HeldOf(const storage::Store& store, const ProjectId& project, std::uint64_t version,
+            const crypto::SecretBytes& body);
+/// Says it in the row.
+void SayHeld(Held held, storage::Connection& row);
+
 /// Why a connection is not brought in step with its credentials: the words of `refusal`.
 inline constexpr std::string_view kNotPermitted = "not_permitted";  ///< who answers for it may not
 inline constexpr std::string_view kNoAccount = "no_account";  ///< gone, or not the project's to use
