@@ -228,7 +228,10 @@ std::string_view FieldOf(std::string_view line, std::string_view name) {
 }
 
 std::optional<std::int64_t> TimeOf(std::string_view line) {
-  const std::string text(FieldOf(line, "time"));
+  return MomentOf(std::string(FieldOf(line, "time")));
+}
+
+std::optional<std::int64_t> MomentOf(const std::string& time_text) {
   int year = 0;
   unsigned month = 0;
   unsigned day = 0;
@@ -236,7 +239,7 @@ std::optional<std::int64_t> TimeOf(std::string_view line) {
   int minute = 0;
   int second = 0;
   int micro = 0;
-  if (std::sscanf(text.c_str(), "%4d-%2u-%2uT%2d:%2d:%2d.%6dZ", &year, &month, &day, &hour,
+  if (std::sscanf(time_text.c_str(), "%4d-%2u-%2uT%2d:%2d:%2d.%6dZ", &year, &month, &day, &hour,
                   &minute, &second, &micro) != 7) {
     return std::nullopt;
   }

@@ -77,6 +77,8 @@ std::string_view FieldOf(std::string_view line, std::string_view name);
 
 /// The time of a line in microseconds since the epoch; nothing for what is no line of this format.
 std::optional<std::int64_t> TimeOf(std::string_view line);
+/// The same of the text of its time alone.
+std::optional<std::int64_t> MomentOf(const std::string& time_text);
 
 /// The place of a line, whatever its MAC; nothing for what is no line of this format.
 std::optional<Link> LinkOf(std::string_view line);

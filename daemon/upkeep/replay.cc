@@ -1,12 +1,11 @@
 #include "daemon/upkeep/replay.h"
 
-#include <cstdio>
-#include <ctime>
 #include <sstream>
 #include <utility>
 #include <vector>
 
 #include "daemon/audit/history.h"
+#include "daemon/audit/line.h"
 #include "daemon/registry/grants.h"
 #include "daemon/registry/tokens.h"
 #include "daemon/upkeep/backup.h"
@@ -23,18 +22,6 @@ std::vector<std::string> WordsOf(const std::string& object) {
   std::vector<std::string> words;
   for (std::string word; stream >> word;) words.push_back(word);
   return words;
-}
-
-// Seconds since 1970 of a line's time, 0 for another text.
-std::int64_t SecondsOf(const std::string& time) {
-  std::tm parts{};
-  if (std::sscanf(time.c_str(), "%d-%d-%dT%d:%d:%d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday,
-                  &parts.tm_hour, &parts.tm_min, &parts.tm_sec) != 6) {
-    return 0;
-  }
-  parts.tm_year -= 1900;
-  parts.tm_mon -= 1;
-  return timegm(&parts);
 }
 
 void Take(const audit::HistoryLine& line, Since& since) {
@@ -59,7 +46,7 @@ void Take(const audit::HistoryLine& line, Since& since) {
   } else if (entry.act == "Operations.Backup") {
     auto backup = BackupIn(entry.object);
     if (!backup) return;
-    backup->at_s = SecondsOf(line.time);
+    backup->at_s = audit::MomentOf(line.time).value_or(0) / 1'000'000;
     since.backups[backup->folder] = std::move(*backup);
   }
 }
