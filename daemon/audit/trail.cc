@@ -128,7 +128,7 @@ struct Trail::State {
   std::size_t taken = 0;        // of them, at the front: their lines are with the writer
   std::vector<Entry> waiting;   // the lines of the others
   std::vector<Answer> answers;  // for the completion thread
-  Around around;                // set once
+  Around around = [](const auto& call_back) { call_back(); };  // set once
   Deadline completer_looks_at = kNever;  // when it wakes up by itself, for deadlines
   std::size_t unanswered = 0;  // lines that wait, and callbacks that have not returned
   TrailEnd end;
@@ -310,7 +310,6 @@ void Trail::State::Complete() {
     AnswerOverdue(now);
     if (!answers.empty()) {
       given.swap(answers);
-      const bool together = given.size() > 1 && around;
       lock.unlock();
       std::size_t lines = 0;
       const auto call_back = [&] {
@@ -319,7 +318,7 @@ void Trail::State::Complete() {
           answer.done(std::move(answer.result));
         }
       };
-      if (together) {
+      if (given.size() > 1) {
         around(call_back);
       } else {
         call_back();
