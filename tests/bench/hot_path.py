@@ -4,6 +4,9 @@ from servers import Etcd, Http2Echo, Nginx, Redis
 
 SHAPES = {"1/1": shape(1, 1), "8/4": shape(8, 4), "64/4": shape(64, 4), "64/64": shape(64, 64)}
 
+# Where the server's CPU is judged, and what it may be of the stock echo's.
+JUDGED = {"8/4": "<= 0.75", "64/4": "<= 1.0", "64/64": "<= 0.9"}
+
 SYNCS, GETS = 100, 10_000  # a round
 
 
@@ -26,7 +29,7 @@ def beside_others(bench, daemon, echo, etcd, nginx, redis, http2):
     cells = both_at_each_shape(daemon, echo)
     for server in (etcd, nginx):
         cells[server.name, "64/4"] = server, SHAPES["64/4"]
-    for name in ("8/4", "64/4", "64/64"):
+    for name in JUDGED:
         cells[http2.name, name] = http2, SHAPES[name]
     line_bytes = line_size(daemon)
     syncs, gets = [], []
@@ -37,7 +40,7 @@ def beside_others(bench, daemon, echo, etcd, nginx, redis, http2):
     bench.together(*everybody)
     tell_each(bench, rounds, "apart")
     tell_others(bench, rounds, Samples(gets))
-    for name in ("8/4", "64/4", "64/64"):
+    for name in JUDGED:
         bench.tell(Figure(f"http2_cpu_over_echo_{name}", "an echo by nghttp2 / stock echo, server "
                           f"CPU at {name}", rounds.of((http2.name, name), "server_cpu_us").over(
                               rounds.of(("echo", name), "server_cpu_us"))))
@@ -96,7 +99,7 @@ def tell_others(bench, rounds, redis_get):
 
 
 def tell_ratios(bench, rounds, sync):
-    for name, goal in (("8/4", "<= 0.75"), ("64/4", "<= 1.0"), ("64/64", "<= 0.9")):
+    for name, goal in JUDGED.items():
         bench.tell(Figure(f"cpu_over_echo_{name}", f"reveal / echo, server CPU at {name}",
                           over(rounds, "server_cpu_us", name), goal))
     echo_and_sync = Samples([one + other for one, other in zip(

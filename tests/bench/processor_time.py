@@ -22,7 +22,7 @@ OWNERS = {
     "ours": r"oauthvaultd.*\boauthvault::", "gRPC": r"oauthvaultd"}
 
 
-def install():
+def expect_perf():
     if shutil.which("perf") is None:
         raise Failed("perf is not there: apt-get install linux-perf")
 
@@ -52,7 +52,7 @@ def shares(data):
 
 def measure(bench, daemon, _echo):
     bench.part("where the time of a reveal goes, 64/4 (perf)")
-    install()
+    expect_perf()
     bench.apart(daemon)
     seconds = 1 if bench.quick else 5
     data = bench.folder / "perf.data"
